@@ -1,0 +1,357 @@
+"""The engine: it runs the policies in order and judges what they find. It does no I/O.
+
+`Exchange.head`, `.body` and `.message` are generators: they yield what they need (`Take`, `Inspect`), are sent the
+answer, and return a `Verdict`. `aupgate.driver` runs them, with or without an event loop. The rules that always hold,
+each a property test of its name: refuse trumps allow; observe never changes an outcome; exempt is exempt; off is
+absent; a faulty policy follows on_error; take is all or nothing; end runs exactly once.
+"""
+
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aupgate.counting import Counting, OnReadings, settle, to_settle
+from aupgate.enforcement import Enforcement
+from aupgate.errors import ServiceError
+from aupgate.faults import FAULT, fault
+from aupgate.http import rate_limit_fields
+from aupgate.model import (
+    Action,
+    BodyPlan,
+    Clause,
+    Finding,
+    Header,
+    HeaderEdits,
+    Inspection,
+    Judgement,
+    Message,
+    MessageEffects,
+    Meter,
+    Mode,
+    Outcome,
+    Post,
+    Reading,
+    Request,
+    ResponseHead,
+    Verdict,
+)
+from aupgate.policy import (
+    Body,
+    FindingSink,
+    InspectsBodies,
+    JudgesMessages,
+    JudgesRequests,
+    Measures,
+    Sanitises,
+    SeesEnds,
+    SeesResponses,
+    Services,
+)
+
+
+class Clauses(Protocol):
+    """Finds the clauses that a rule enforces."""
+
+    def for_rule(self, rule: str, extra: Sequence[str] = ()) -> tuple[Clause, ...]:
+        """Return the clauses whose packs name `rule` or its policy, and those in `extra`, in the order of the packs."""
+
+
+@dataclass(slots=True)
+class Take:
+    """The engine needs these meters taken, group by group; send back the readings, group by group."""
+
+    groups: list[list[Meter]]
+
+
+@dataclass(slots=True)
+class Inspect:
+    """The engine needs this inspection awaited; send back its result, or throw what it raised."""
+
+    inspection: Coroutine[Any, Any, Inspection]
+
+
+Readings = list[list[Reading]]
+HeadSteps = Generator[Take, Readings, Verdict]
+BodySteps = Generator[Take | Inspect, Any, Verdict]
+
+
+class Engine:
+    """Policies compiled by phase. It is made once; `open` starts an exchange."""
+
+    def __init__(
+        self,
+        enforcements: Sequence[Enforcement],
+        clauses: Clauses,
+        sinks: Sequence[FindingSink] = (),
+    ) -> None:
+        self.enforcements = tuple(enforcements)
+        self.clauses = clauses
+        self.sinks = tuple(sinks)
+        each = [(enforcement, enforcement.policy) for enforcement in self.enforcements]
+        self.sanitise = tuple((e, p.sanitise) for e, p in each if isinstance(p, Sanitises))
+        self.request = tuple((e, p.on_request) for e, p in each if isinstance(p, JudgesRequests))
+        self.measure = tuple((e, p.meters, p.on_readings) for e, p in each if isinstance(p, Measures))
+        self.body = tuple((e, p) for e, p in each if isinstance(p, InspectsBodies))
+        self.message = tuple((e, p.on_message) for e, p in each if isinstance(p, JudgesMessages))
+        self.response = tuple((e, p.on_response) for e, p in each if isinstance(p, SeesResponses))
+        self.end = tuple((e, p.on_end) for e, p in each if isinstance(p, SeesEnds))
+        self.on_readings: dict[str, OnReadings] = {e.name: on_readings for e, _, on_readings in self.measure}
+
+    def open(self, request: Request) -> "Exchange":
+        """Start judging `request`."""
+        return Exchange(self, request)
+
+    def only(self, enforcement: Enforcement) -> "Engine":
+        """Return an engine with one of the policies alone, which records nothing: `explain` shows each step so."""
+        return Engine([enforcement], self.clauses)
+
+
+class Exchange:
+    """One request on its way through the engine, and what must be settled when it ends."""
+
+    __slots__ = ("_ended", "_engine", "_plans", "_unsettled", "judgements", "request")
+
+    def __init__(self, engine: Engine, request: Request) -> None:
+        self.request = request
+        self.judgements: tuple[Judgement, ...] = ()
+        """Everything found so far, enforced or observed."""
+        self._engine = engine
+        self._plans: list[tuple[Enforcement, InspectsBodies, BodyPlan]] = []
+        self._unsettled: list[Meter] = []
+        self._ended = False
+
+    def head(self) -> HeadSteps:
+        """Judge the head. Needs at most one take."""
+        engine, request = self._engine, self.request
+        edits, refusal = self._sanitise()
+        if refusal is not None:
+            return Verdict(refusal, self.judgements)
+        for enforcement, on_request in engine.request:
+            if (refusal := self._ask(enforcement, on_request, request)) is not None:
+                return Verdict(refusal, self.judgements)
+        counting = Counting()
+        for enforcement, meters, on_readings in engine.measure:
+            if (refusal := self._ask_meters(counting, enforcement, meters, on_readings)) is not None:
+                return Verdict(refusal, self.judgements)
+        refusal, fields = yield from self._count(counting)
+        if refusal is not None:
+            return Verdict(refusal, self.judgements, fields)
+        held, observed, refusal = self._plan_bodies()
+        return Verdict(refusal, self.judgements, fields, edits, held, observed)
+
+    def body(self, body: Body, services: Services) -> BodySteps:
+        """Judge the whole body. Needs an inspection for each policy that planned one, and at most one take."""
+        refusal: Judgement | None = None
+        replacement: bytes | None = None
+        counting = Counting()
+        for enforcement, policy, _ in self._plans:
+            try:
+                inspection = yield Inspect(policy.inspect(self.request, body, services))
+            except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+                refusal = refusal or self._judge(enforcement, [fault(enforcement, error)])
+                continue
+            refusal = refusal or self._judge(enforcement, inspection.findings)
+            if inspection.meters:
+                counting.ask(
+                    enforcement,
+                    inspection.meters,
+                    self._engine.on_readings[enforcement.name],
+                    self.request,
+                )
+            if inspection.replacement is not None and enforcement.mode(self.request) is Mode.ENFORCE:
+                replacement = inspection.replacement
+        if refusal is None:
+            refusal, _ = yield from self._count(counting)
+        return Verdict(refusal, self.judgements, replacement=replacement)
+
+    def oversize(self) -> Verdict:
+        """Judge a body that grew beyond the smallest of the plans."""
+        enforcement, _, plan = min(self._plans, key=_max_size)
+        return Verdict(self._judge(enforcement, [plan.oversize]), self.judgements)
+
+    def fault(self, error: Exception) -> Verdict:
+        """Judge a failure to hold the body for the policies that planned to inspect it."""
+        refusals = [self._judge(enforcement, [fault(enforcement, error)]) for enforcement, _, _ in self._plans]
+        return Verdict(next((refusal for refusal in refusals if refusal is not None), None), self.judgements)
+
+    def on_message(self, message: Message) -> HeadSteps:
+        """Judge one websocket message. Needs at most one take."""
+        counting = Counting()
+        for enforcement, on_message in self._engine.message:
+            if enforcement.exempts(self.request):
+                continue
+            try:
+                effects = on_message(self.request, message)
+            except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+                effects = MessageEffects([fault(enforcement, error)])
+            if effects is None:
+                continue
+            if (refusal := self._judge(enforcement, effects.findings)) is not None:
+                return Verdict(refusal, self.judgements)
+            if effects.meters:
+                counting.ask(
+                    enforcement,
+                    effects.meters,
+                    self._engine.on_readings[enforcement.name],
+                    self.request,
+                )
+        refusal, _ = yield from self._count(counting)
+        return Verdict(refusal, self.judgements)
+
+    # -- phases after forwarding ---------------------------------------------------------------------------------------
+
+    def response(self, head: ResponseHead) -> tuple[list[HeaderEdits], list[Post]]:
+        """Show the response's head to the policies; return the edits and posts they make of it."""
+        edits: list[HeaderEdits] = []
+        posts: list[Post] = []
+        for enforcement, on_response in self._engine.response:
+            if enforcement.exempts(self.request):
+                continue
+            try:
+                effects = on_response(self.request, head)
+            except Exception as error:  # noqa: BLE001 - a fault here is recorded; a response is never refused
+                self._judge(enforcement, [fault(enforcement, error, action=Action.NOTE)])
+                continue
+            if effects is None:
+                continue
+            self._judge(enforcement, effects.findings)
+            posts += effects.posts
+            if effects.edits is not None and enforcement.mode(self.request) is Mode.ENFORCE:
+                edits.append(effects.edits)
+        return edits, posts
+
+    def end(self, outcome: Outcome) -> list[Post]:
+        """Settle: return the posts to make. Runs once; a second call returns nothing."""
+        if self._ended:
+            return []
+        self._ended = True
+        posts = [post for meter in self._unsettled for post in settle(meter, outcome)]
+        for enforcement, on_end in self._engine.end:
+            if enforcement.exempts(self.request):
+                continue
+            try:
+                posts += on_end(self.request, outcome)
+            except Exception as error:  # noqa: BLE001 - a fault here is recorded; the exchange is over
+                self._judge(enforcement, [fault(enforcement, error, action=Action.NOTE)])
+        return posts
+
+    # -- steps ---------------------------------------------------------------------------------------------------------
+
+    def _sanitise(self) -> tuple[HeaderEdits | None, Judgement | None]:
+        edits: HeaderEdits | None = None
+        for enforcement, sanitise in self._engine.sanitise:
+            if enforcement.exempts(self.request):
+                continue
+            try:
+                wanted = sanitise(self.request)
+            except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+                wanted = HeaderEdits(findings=(fault(enforcement, error),))
+            if wanted is None:
+                continue
+            if (refusal := self._judge(enforcement, wanted.findings)) is not None:
+                return None, refusal
+            if enforcement.mode(self.request) is Mode.ENFORCE:
+                edits = wanted if edits is None else HeaderEdits(edits.remove | wanted.remove, edits.add + wanted.add)
+        return edits, None
+
+    def _ask(
+        self,
+        enforcement: Enforcement,
+        on_request: Callable[[Request], Sequence[Finding]],
+        request: Request,
+    ) -> Judgement | None:
+        if enforcement.exempts(request):
+            return None
+        try:
+            findings = on_request(request)
+        except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+            findings = [fault(enforcement, error)]
+        return self._judge(enforcement, findings) if findings else None
+
+    def _ask_meters(
+        self,
+        counting: Counting,
+        enforcement: Enforcement,
+        meters: Callable[[Request], Sequence[Meter]],
+        on_readings: OnReadings,
+    ) -> Judgement | None:
+        if enforcement.exempts(self.request):
+            return None
+        try:
+            wanted = meters(self.request)
+        except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+            return self._judge(enforcement, [fault(enforcement, error)])
+        if wanted:
+            counting.ask(enforcement, wanted, on_readings, self.request)
+        return None
+
+    def _count(self, counting: Counting) -> Generator[Take, Readings, tuple[Judgement | None, tuple[Header, ...]]]:
+        if not counting.asked:
+            return None, ()
+        try:
+            answered = yield Take(counting.groups)
+        except ServiceError as error:
+            return self._refused_by_fault(counting, error), ()
+        self._unsettled += to_settle(answered)
+        refusal: Judgement | None = None
+        for asked in counting.asked:
+            try:
+                findings = asked.on_readings(self.request, counting.readings_of(asked, answered))
+            except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+                findings = [fault(asked.enforcement, error)]
+            if findings:
+                refusal = refusal or self._judge(asked.enforcement, findings)
+        return refusal, rate_limit_fields(answered[0])
+
+    def _refused_by_fault(self, counting: Counting, error: ServiceError) -> Judgement | None:
+        refusals = [self._judge(asked.enforcement, [fault(asked.enforcement, error)]) for asked in counting.asked]
+        return next((refusal for refusal in refusals if refusal is not None), None)
+
+    def _plan_bodies(self) -> tuple[BodyPlan | None, BodyPlan | None, Judgement | None]:
+        """Ask every policy whether it wants the body; return the plan to hold it by and the plan to observe it by."""
+        plans: dict[Mode, list[BodyPlan]] = {Mode.ENFORCE: [], Mode.OBSERVE: []}
+        refusal: Judgement | None = None
+        for enforcement, policy in self._engine.body:
+            if enforcement.exempts(self.request):
+                continue
+            try:
+                plan = policy.wants_body(self.request)
+            except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+                refusal = refusal or self._judge(enforcement, [fault(enforcement, error)])
+                continue
+            if plan is not None:
+                self._plans.append((enforcement, policy, plan))
+                plans[enforcement.mode(self.request)].append(plan)
+        held, observed = (min(found, key=_plan_size, default=None) for found in plans.values())
+        return held, observed, refusal
+
+    def _judge(self, enforcement: Enforcement, findings: Sequence[Finding]) -> Judgement | None:
+        """Record each finding in the mode that holds for it; return the first that ends the request."""
+        refusal: Judgement | None = None
+        for finding in findings:
+            judgement = self._judgement(enforcement, finding)
+            if judgement is None:
+                continue
+            self.judgements += (judgement,)
+            for sink in self._engine.sinks:
+                sink.record(self.request, judgement)
+            if refusal is None and judgement.enforced:
+                refusal = judgement
+        return refusal
+
+    def _judgement(self, enforcement: Enforcement, finding: Finding) -> Judgement | None:
+        if finding.rule == FAULT.name:
+            return Judgement(finding, FAULT, enforcement.mode(self.request))
+        mode = enforcement.mode_of(finding.rule, self.request)
+        if mode is Mode.OFF:
+            return None
+        rule = enforcement.rule(finding.rule)
+        return Judgement(finding, rule, mode, self._engine.clauses.for_rule(rule.name, rule.clauses))
+
+
+def _plan_size(plan: BodyPlan) -> int:
+    return plan.max_size
+
+
+def _max_size(planned: tuple[Enforcement, InspectsBodies, BodyPlan]) -> int:
+    return planned[2].max_size

@@ -1,0 +1,464 @@
+"""The vocabulary of aupgate as values: what the adapters build, the policies read and the engine yields.
+
+Every class here is a slotted value that is never changed once made; the type checker holds that (see `value`). Nothing
+in this module does I/O, reads a clock, or knows a framework.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any, Final, TypeVar, dataclass_transform
+
+Header = tuple[bytes, bytes]
+"""One header field: the name as received, in lower case where the adapter's server lowers it, and the value."""
+
+
+_T = TypeVar("_T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def value(cls: type[_T]) -> type[_T]:
+    """Make `cls` a slotted value: frozen to the type checker, plain at run time.
+
+    A frozen dataclass pays `object.__setattr__` for each field; requests and meters are made on the hot path.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+class Mode(StrEnum):
+    """How far a rule goes: `enforce` acts, `observe` records and changes nothing, `off` is absent."""
+
+    OFF = "off"
+    OBSERVE = "observe"
+    ENFORCE = "enforce"
+
+    @staticmethod
+    def weakest(*modes: "Mode") -> "Mode":
+        """Return the weakest of `modes`: off before observe before enforce."""
+        return min(modes, key=_STRENGTH.index)
+
+
+_STRENGTH: Final = (Mode.OFF, Mode.OBSERVE, Mode.ENFORCE)
+
+
+class OnError(StrEnum):
+    """What becomes of a request when a policy fails while judging it."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+
+
+class Action(StrEnum):
+    """What a finding asks for. `answer` means that the gateway itself answers the request, which is no offence."""
+
+    NOTE = "note"
+    CHALLENGE = "challenge"
+    REFUSE = "refuse"
+    ANSWER = "answer"
+
+
+class Disclosure(StrEnum):
+    """How much a refusal says: everything, the clause without the detail, or neither."""
+
+    FULL = "full"
+    CLAUSE = "clause"
+    NONE = "none"
+
+
+class Standing(StrEnum):
+    """A subject's place on the ladder, best first."""
+
+    GOOD = "good"
+    WARNED = "warned"
+    THROTTLED = "throttled"
+    SUSPENDED = "suspended"
+    TERMINATED = "terminated"
+
+
+@value
+class Client:
+    """The resolved sender of a request."""
+
+    address: str
+    """The address in its canonical spelling (RFC 5952 for IPv6); empty when there is none, as on a unix socket."""
+    network: str
+    """The key that limits count by: the IPv4 address, or the IPv6 prefix (/64 unless configured)."""
+    peer: str
+    """The address of the connection's other end: the client itself, or the last trusted proxy."""
+    hops: tuple[str, ...] = ()
+    """Trusted proxies between client and gateway, nearest to the client first; the peer is the last."""
+    certain: bool = True
+    """False when a private peer sent forwarding headers and no proxy is configured: it may be a proxy's address."""
+
+
+@value
+class Account:
+    """Whom a request acts for."""
+
+    id: str
+    source: str
+    """Where the id came from: `scope:user`, `key:x-api-key`, `cookie:session`, `callable`."""
+    verified: bool
+    """True only when the source proves the id. An unverified account may key a limit; it never exempts."""
+    plan: str | None = None
+    parent: str | None = None
+
+
+@value
+class Tls:
+    """What the adapter knows of the client's TLS handshake."""
+
+    sni: str | None = None
+    alpn: str | None = None
+    ja4: str | None = None
+
+
+class Request:
+    """The head of one request, as every policy sees it.
+
+    Header names are looked up in lower case. `path` is the normalised path that rules match (see
+    `aupgate.http.normalise_path`); `target` is the request target as it came. `now` is the only clock a policy may
+    read, in seconds since the epoch.
+    """
+
+    __slots__ = (
+        "_cookies", "_fields", "account", "client", "headers", "http_version", "id", "kind", "method", "now", "path",
+        "query", "scheme", "standing", "target", "tls",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - a request has this many parts
+        self,
+        *,
+        id: str,  # noqa: A002 - the vocabulary's name
+        method: str,
+        target: bytes,
+        path: str,
+        query: bytes,
+        headers: Sequence[Header],
+        scheme: str,
+        http_version: str,
+        client: Client,
+        now: float,
+        account: Account | None = None,
+        standing: Standing = Standing.GOOD,
+        tls: Tls | None = None,
+        kind: str = "http",
+    ) -> None:
+        self.id = id
+        self.kind = kind
+        self.method = method
+        self.target = target
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.scheme = scheme
+        self.http_version = http_version
+        self.client = client
+        self.account = account
+        self.standing = standing
+        self.tls = tls
+        self.now = now
+        self._fields: dict[bytes, bytes] | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first value of the field `name` (lower case), or None."""
+        fields = self._fields
+        if fields is None:
+            # Reversed, so that of duplicates the first stays.
+            fields = self._fields = {key.lower(): text for key, text in reversed(self.headers)}
+        return fields.get(name)
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        """Return every value of the field `name` (lower case), in order."""
+        return [text for key, text in self.headers if key.lower() == name]
+
+
+@value
+class HeaderEdits:
+    """Changes to a header list: field names to remove (exactly as received), then fields to add; and what they show."""
+
+    remove: frozenset[bytes] = frozenset()
+    add: tuple[Header, ...] = ()
+    findings: tuple["Finding", ...] = ()
+
+    def apply(self, headers: Sequence[Header]) -> list[Header]:
+        """Return `headers` with the edits made; order and duplicates of everything else are kept."""
+        return [pair for pair in headers if pair[0] not in self.remove] + list(self.add)
+
+
+@value
+class Clause:
+    """One clause of an AUP."""
+
+    id: str
+    title: str
+    summary: str
+    controls: tuple[str, ...]
+    """The rules that enforce it: `policy.rule`, or `policy` for all of a policy's rules."""
+    pack: str
+    effective: date | None = None
+    person: str = ""
+    """What remains a person's work, if anything."""
+    url: str = ""
+
+
+@value
+class Rule:
+    """One thing that a policy may find. `name` is `policy.rule` and part of the public contract."""
+
+    name: str
+    title: str
+    disclosure: Disclosure = Disclosure.FULL
+    clauses: tuple[str, ...] = ()
+    """Clauses named for this rule in the configuration, besides those whose packs name the rule."""
+
+
+@value
+class Finding:
+    """What a policy saw. It names a rule and never a clause: the engine attaches clauses from the packs that are on."""
+
+    rule: str
+    """`policy.rule`."""
+    action: Action
+    status: int
+    """HTTP status of the refusal or answer; 0 for a note."""
+    detail: str
+    """Public: one sentence for the person refused. What must stay private goes into `evidence`."""
+    headers: tuple[Header, ...] = ()
+    points: int = 0
+    retry_after: float | None = None
+    """Seconds after which the same request would pass."""
+    evidence: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def policy(self) -> str:
+        """The policy that found it."""
+        return self.rule.partition(".")[0]
+
+
+@value
+class Judgement:
+    """A finding as the engine judged it: in which mode it counts and which clauses it touches."""
+
+    finding: Finding
+    rule: Rule
+    mode: Mode
+    clauses: tuple[Clause, ...] = ()
+
+    @property
+    def enforced(self) -> bool:
+        """True when this judgement ends the request: enforced, and more than a note."""
+        return self.mode is Mode.ENFORCE and self.finding.action is not Action.NOTE
+
+
+class MeterKind(StrEnum):
+    """What a meter counts: cost in a window, distinct values in a window, holders at one time, or first uses."""
+
+    RATE = "rate"
+    DISTINCT = "distinct"
+    LEASE = "lease"
+    ONCE = "once"
+
+
+class Window(StrEnum):
+    """How a rate forgets: aligned fixed windows, a weighted sliding counter, or the generic cell rate algorithm."""
+
+    FIXED = "fixed"
+    SLIDING = "sliding"
+    GCRA = "gcra"
+
+
+@value
+class Outcome:
+    """How an exchange ended."""
+
+    status: int
+    """Status of the response; 0 when none was started."""
+    bytes_in: int
+    bytes_out: int
+    duration: float
+    """Seconds from the first byte of the head to the end."""
+    aborted: bool
+    refused: bool = False
+    """True when the gateway itself answered."""
+
+
+@value
+class Settle:
+    """How the charge of a meter is settled when the exchange ends. Both absent: it is kept."""
+
+    refund_unless: Callable[[Outcome], bool] | None = None
+    measured: Callable[[Outcome], float] | None = None
+    """The true cost, known only at the end; the difference to what was charged is posted."""
+
+
+KEEP: Final = Settle()
+
+
+@value
+class Quota:
+    """The part of a meter that never changes: what is allowed, over how long, and for which rule."""
+
+    rule: str
+    name: str
+    """The name clients see in `RateLimit-Policy`."""
+    limit: int
+    window: float
+    """Seconds; for a lease its time to live."""
+    kind: MeterKind = MeterKind.RATE
+    algorithm: Window = Window.SLIDING
+    gate: bool = True
+    """False: it only tallies and never stands in the way."""
+    settle: Settle = KEEP
+
+
+@value
+class Meter:
+    """One thing to count for one request. A cost of 0 peeks."""
+
+    quota: Quota
+    key: str
+    cost: float = 1
+    value: str = ""
+    """For `distinct` the value counted, for `lease` the holder, for `once` unused."""
+
+
+@value
+class Reading:
+    """What the store answered for one meter."""
+
+    meter: Meter
+    admitted: bool
+    """False when the meter's quota is used up; then nothing of its group was taken."""
+    remaining: float
+    """What is left of the quota after this take."""
+    reset_after: float
+    """Seconds until the quota is whole again."""
+    retry_after: float = 0.0
+    """Seconds until the same take would be admitted; 0 when it was."""
+
+
+class PostKind(StrEnum):
+    """What a post does to a meter: add to (or with a negative amount take from) its count, or end a lease."""
+
+    ADD = "add"
+    RELEASE = "release"
+
+
+@value
+class Post:
+    """A change to a meter that nobody waits for."""
+
+    meter: Meter
+    kind: PostKind = PostKind.ADD
+    amount: float = 0
+
+
+@value
+class BodyPlan:
+    """What a policy wants of a request's body."""
+
+    max_size: int
+    """Bytes; a body that grows beyond is refused with `oversize`."""
+    oversize: Finding
+
+
+@value
+class Inspection:
+    """What a policy found in a body."""
+
+    findings: Sequence[Finding] = ()
+    meters: Sequence[Meter] = ()
+    replacement: bytes | None = None
+
+
+@value
+class Message:
+    """One websocket message from the client."""
+
+    data: str | bytes
+
+    @property
+    def size(self) -> int:
+        """Size in bytes, of text as UTF-8."""
+        return len(self.data) if isinstance(self.data, bytes) else len(self.data.encode())
+
+
+@value
+class MessageEffects:
+    """What a policy makes of a websocket message."""
+
+    findings: Sequence[Finding] = ()
+    meters: Sequence[Meter] = ()
+
+
+@value
+class ResponseHead:
+    """Status and header fields of the application's response."""
+
+    status: int
+    headers: Sequence[Header]
+
+
+@value
+class ResponseEffects:
+    """What a policy makes of a response head. It never refuses."""
+
+    findings: Sequence[Finding] = ()
+    edits: HeaderEdits | None = None
+    posts: Sequence[Post] = ()
+
+
+@value
+class Verdict:
+    """What the adapter enforces."""
+
+    refusal: Judgement | None = None
+    judgements: tuple[Judgement, ...] = ()
+    response_headers: tuple[Header, ...] = ()
+    edits: HeaderEdits | None = None
+    """Changes to the request's header list before it is forwarded."""
+    body_plan: BodyPlan | None = None
+    """Set when a policy wants the body before the request may pass."""
+    observed_plan: BodyPlan | None = None
+    """Set when policies only observe the body: it is copied while it streams, and never held back."""
+    replacement: bytes | None = None
+    """The body to forward instead of the one received."""
+
+    @property
+    def allow(self) -> bool:
+        """True when the request may go to the application."""
+        return self.refusal is None
+
+
+@value
+class Defect:
+    """Something wrong with a file, found by the file inspection that policies are given."""
+
+    kind: str
+    """The rule it breaks, without its policy: `infected`, `corrupt`, `mismatched_type`, `bomb`, `malformed`, …"""
+    where: str
+    """Which file: the part's file name, or `archive.zip/member.exe`; empty for the body as a whole."""
+    detail: str
+    """Public: what is wrong, in words for the uploader."""
+    evidence: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@value
+class FileSummary:
+    """What is known of one file in a body after inspection."""
+
+    name: str
+    type: str
+    """Media type by content, `application/octet-stream` when unknown."""
+    size: int
+    sha256: str
+
+
+@value
+class Examination:
+    """Result of inspecting the files of a body."""
+
+    defects: Sequence[Defect] = ()
+    files: Sequence[FileSummary] = ()

@@ -1,0 +1,158 @@
+"""What a policy is: a name, its rules, and any of the phases below, each a small Protocol of its own.
+
+A policy returns effects and performs none. It does no I/O and reads no clock; the body phase alone may wait for the
+services it is given. Where several rules of a policy find something it reports them all, because the engine may only be
+observing the first: a finding never hides another.
+"""
+
+from collections.abc import Sequence
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from aupgate.model import (
+    BodyPlan,
+    Examination,
+    Finding,
+    HeaderEdits,
+    Inspection,
+    Judgement,
+    Message,
+    MessageEffects,
+    Meter,
+    Outcome,
+    Post,
+    Reading,
+    Request,
+    ResponseEffects,
+    ResponseHead,
+    Rule,
+)
+
+
+class Policy(Protocol):
+    """What every policy has. It is built once, by `Policy(settings)`, and shared by all requests."""
+
+    @property
+    def name(self) -> str:
+        """The policy's name, also the key of its table in the configuration."""
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """Every rule this policy can find, as configured."""
+
+
+@runtime_checkable
+class Sanitises(Policy, Protocol):
+    """Phase 1: drop or rewrite request header fields."""
+
+    def sanitise(self, request: Request) -> HeaderEdits | None:
+        """Return the edits to make before the request is forwarded, or None."""
+
+
+@runtime_checkable
+class JudgesRequests(Policy, Protocol):
+    """Phase 2: judge the head."""
+
+    def on_request(self, request: Request) -> Sequence[Finding]:
+        """Return what the head shows; empty when nothing."""
+
+
+@runtime_checkable
+class Measures(Policy, Protocol):
+    """Phase 3: count."""
+
+    def meters(self, request: Request) -> Sequence[Meter]:
+        """Return what to count for this request."""
+
+    def on_readings(self, request: Request, readings: Sequence[Reading]) -> Sequence[Finding]:
+        """Return what the readings show; they come in the order of the meters, without those of rules that are off."""
+
+
+@runtime_checkable
+class InspectsBodies(Policy, Protocol):
+    """Phase 4: inspect the body, the one phase that may wait."""
+
+    def wants_body(self, request: Request) -> BodyPlan | None:
+        """Return the plan for this request's body, or None to let it stream."""
+
+    async def inspect(self, request: Request, body: "Body", services: "Services") -> Inspection:
+        """Return what the whole body shows."""
+
+
+@runtime_checkable
+class JudgesMessages(Policy, Protocol):
+    """Phase 5: judge one websocket message."""
+
+    def on_message(self, request: Request, message: Message) -> MessageEffects | None:
+        """Return what the message shows and counts."""
+
+
+@runtime_checkable
+class SeesResponses(Policy, Protocol):
+    """Phase 6: see the response head. It may note and edit, never refuse."""
+
+    def on_response(self, request: Request, head: ResponseHead) -> ResponseEffects | None:
+        """Return notes, edits of the response's fields, and posts."""
+
+
+@runtime_checkable
+class SeesEnds(Policy, Protocol):
+    """Phase 7: see how the exchange ended; called exactly once for each request that was judged."""
+
+    def on_end(self, request: Request, outcome: Outcome) -> Sequence[Post]:
+        """Return the changes to meters that follow from the outcome."""
+
+
+@runtime_checkable
+class Prepares(Policy, Protocol):
+    """Life-cycle: load what needs I/O before the first request, such as a document from the upstream."""
+
+    async def prepare(self, services: "Services") -> None:
+        """Load it. Raises `ServiceError` when it cannot be had; the caller tries again with back-off."""
+
+
+class Body(Protocol):
+    """A whole request body, held in the spool."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes, in hexadecimal."""
+
+    def open(self) -> BinaryIO:
+        """Return a new reader at the start of the body. Readers are independent of each other."""
+
+
+class FileInspector(Protocol):
+    """Finds what is wrong with the files in a body."""
+
+    async def examine(self, body: Body, content_type: bytes | None, name: str) -> Examination:
+        """Take the body apart by its declared `content_type` and examine every file in it; `name` names a bare body."""
+
+
+class Fetcher(Protocol):
+    """Reads a document that the operator configured: a path on the upstream, or a file beside the configuration."""
+
+    async def fetch(self, location: str) -> bytes:
+        """Return the document at `location`: a path on the upstream begins with a slash. Raises `ServiceError`."""
+
+
+class Services(Protocol):
+    """What policies with I/O are given. A service that no enabled policy needs is never built."""
+
+    @property
+    def files(self) -> FileInspector:
+        """Inspection of uploaded files."""
+
+    @property
+    def documents(self) -> Fetcher:
+        """Documents of the upstream."""
+
+
+class FindingSink(Protocol):
+    """Remembers judgements: the audit log, later the ledger. It must not block."""
+
+    def record(self, request: Request, judgement: Judgement) -> None:
+        """Take note of one judgement."""
