@@ -1,0 +1,46 @@
+"""What a store is: it counts meters, and takes those of one request together or not at all.
+
+Meters come in groups. Of the meters of one group whose quota gates, either every one is admitted and every one is
+charged, or none is; a meter that only tallies is charged whatever happens and stands in nobody's way. Groups know
+nothing of each other. Several meters of a group may share a key: each sees what those before it took.
+
+A counter belongs to a quota and a key. Quotas that are equal in everything but `settle` share their counters; a quota
+that gates and its twin that tallies do not, so that what is only observed never fills what is enforced.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from aupgate.model import Meter, Post, Reading
+
+
+class _Posts(Protocol):
+    def post(self, posts: Sequence[Post], now: float) -> None:
+        """Change meters without waiting for it.
+
+        `now` is the time the change belongs to, which for a refund is that of the charge: a window that no longer
+        counts is left alone. ADD changes a rate, which never falls below 0; RELEASE ends a lease, and does nothing when
+        there is none. Raises `ValueError` for a change that the kind of meter cannot have.
+        """
+
+
+class Store(_Posts, Protocol):
+    """A store within the process: it answers at once."""
+
+    def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[list[Reading]]:
+        """Take each group at the time `now`, in seconds since the epoch; return a reading for each meter, in order.
+
+        When a group is refused, the readings say which meters refused it and how long to wait, and the others report
+        what is left unchanged. A meter that tallies is always admitted; below 0, its reading's `remaining` is how far
+        it is over.
+
+        A cost of 0 peeks: it charges nothing, and is admitted while at least 1 is left. Raises `ServiceError` when the
+        store cannot answer.
+        """
+
+
+class RemoteStore(_Posts, Protocol):
+    """A store behind a connection: its answer must be awaited."""
+
+    async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[list[Reading]]:
+        """Do as `Store.take` does."""

@@ -1,0 +1,151 @@
+"""The memory store: counters in this process, bounded, and without an await.
+
+It is made for one event loop. It takes no locks and nothing in it suspends, so that nothing else of the loop can run
+within a take; it must not be used from several threads.
+
+It holds at most `max_keys` entries (a key is one, and each holder or distinct value under a key one more). When it is
+full, what expired goes first. Then the quota with the most keys gives up those that hold least back: a quarter of one
+of its shards, the keys with least of their quota used, and of equals the oldest. So a flood of new keys displaces its
+own, and a client close to its limit stays close to it. No request does more work for this than to free or thin one
+shard, whatever the number of keys.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from aupgate.model import Meter, MeterKind, Post, PostKind, Quota, Reading, Window
+from aupgate.store.counters import Counters, Room
+from aupgate.store.members import Distincts, Leases, Onces
+from aupgate.store.rates import FixedRates, GcraRates, SlidingRates
+from aupgate.store.windows import MOMENT
+
+MOST_QUOTAS: Final = 1000
+"""Quotas that have counters at one time; the one that was opened first gives way."""
+MOST_OBJECTS: Final = 4096
+"""Quota objects whose counters are known by identity; the list starts anew when it is full."""
+
+_CLASSES: Final[dict[MeterKind | Window, Callable[[Quota, Room], Counters[Any]]]] = {
+    Window.FIXED: FixedRates,
+    Window.SLIDING: SlidingRates,
+    Window.GCRA: GcraRates,
+    MeterKind.DISTINCT: Distincts,
+    MeterKind.LEASE: Leases,
+    MeterKind.ONCE: Onces,
+}
+
+
+class MemoryStore:
+    """Counts meters in memory. It is a `Store`."""
+
+    def __init__(self, max_keys: int = 200_000) -> None:
+        self._room = Room(max_keys)
+        # A quota is hashed field by field, which takes longer than to count; so quotas are known by identity, and held
+        # on to, so that no other object can take an identity over.
+        self._by_identity: dict[int, Counters[Any]] = {}
+        self._kept: list[Quota] = []
+
+    def __len__(self) -> int:
+        """The number of entries, those that expired and are not yet freed included."""
+        return self._room.held
+
+    @property
+    def evicted(self) -> int:
+        """Entries given up before their time, for want of room, since the start."""
+        return self._room.evicted
+
+    def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[list[Reading]]:
+        """Take each group of meters; see `Store.take`."""
+        if self._room.trash:
+            self._room.sweep()
+        return [self._take_group(group, now) for group in groups]
+
+    def post(self, posts: Sequence[Post], now: float) -> None:
+        """Change meters; see `Store.post`."""
+        self._room.reserve(len(posts), now)
+        for post in posts:
+            counters = self._counters(post.meter.quota)
+            if post.kind is PostKind.RELEASE:
+                counters.release(post.meter)
+            else:
+                counters.add(post.meter, post.amount, now)
+
+    def _take_group(self, group: Sequence[Meter], now: float) -> list[Reading]:
+        room, by_identity = self._room, self._by_identity
+        if room.held + 2 * len(group) > room.most:
+            room.reserve(2 * len(group), now)
+        readings: list[Reading] = []
+        refused = False
+        try:
+            for meter in group:
+                reading = (by_identity.get(id(meter.quota)) or self._counters(meter.quota)).take(meter, now)
+                readings.append(reading)
+                refused = refused or not reading.admitted
+        except BaseException:
+            room.undo()
+            raise
+        if refused:
+            return self._refuse(group, readings, now)
+        room.journal.clear()
+        return readings
+
+    def _refuse(self, group: Sequence[Meter], readings: list[Reading], now: float) -> list[Reading]:
+        """Take back what `group` was charged, and say how its meters stand without it."""
+        self._room.undo()
+        if len(group) == 1:
+            return readings
+        return [self._without(group[:place], reading, now) for place, reading in enumerate(readings)]
+
+    def _without(self, before: Sequence[Meter], reading: Reading, now: float) -> Reading:
+        meter = reading.meter
+        if not meter.quota.gate:
+            return reading
+        peek = self._counters(meter.quota).take(Meter(meter.quota, meter.key, 0, meter.value), now)
+        if reading.admitted:
+            return Reading(meter, True, peek.remaining, peek.reset_after)
+        wait = self._wait(before, reading, peek, now)
+        return Reading(meter, False, peek.remaining, peek.reset_after, wait)
+
+    def _wait(self, before: Sequence[Meter], reading: Reading, peek: Reading, now: float) -> float:
+        """Return how long a meter that was refused must wait together with those before it on the same counter."""
+        meter = reading.meter
+        counters = self._counters(meter.quota)
+        same = [each for each in before if each.key == meter.key and self._counters(each.quota) is counters]
+        if not same:
+            return reading.retry_after
+        if meter.quota.kind is not MeterKind.RATE:
+            return math.inf if len(same) >= meter.quota.limit else peek.reset_after + MOMENT
+        cost = sum(each.cost for each in same) + (meter.cost or 1)
+        together = counters.take(Meter(meter.quota, meter.key, cost, meter.value), now)
+        self._room.undo()
+        return together.retry_after or MOMENT
+
+    def _counters(self, quota: Quota) -> Counters[Any]:
+        """Return the counters of `quota`, opened when they are new."""
+        found = self._by_identity.get(id(quota))
+        if found is not None:
+            return found
+        everything = (quota.rule, quota.name, quota.limit, quota.window, quota.kind, quota.algorithm, quota.gate)
+        counters = self._room.counters.get(everything)
+        if counters is None:
+            counters = self._room.counters[everything] = _open(quota, self._room)
+            if len(self._room.counters) > MOST_QUOTAS:
+                self._close(next(iter(self._room.counters)))
+        if len(self._by_identity) >= MOST_OBJECTS:
+            self._by_identity.clear()
+            self._kept.clear()
+        self._by_identity[id(quota)] = counters
+        self._kept.append(quota)
+        return counters
+
+    def _close(self, everything: object) -> None:
+        counters = self._room.counters.pop(everything)
+        self._room.evicted += counters.size()
+        counters.discard()
+        self._by_identity.clear()
+        self._kept.clear()
+
+
+def _open(quota: Quota, room: Room) -> Counters[Any]:
+    """Return new counters for `quota`."""
+    return _CLASSES[quota.algorithm if quota.kind is MeterKind.RATE else quota.kind](quota, room)
