@@ -1,0 +1,183 @@
+"""HTTP's small print as pure functions: paths, media types, `Accept`, preflights, and the fields that refusals carry.
+
+Nothing here raises on input from the network; what cannot be understood yields the answer that grants least.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from aupgate.model import Header, MeterKind, Reading, Request
+
+_PLAIN: Final = bytes(set(range(0x80)) - set(b"%;\\"))
+_ABSOLUTE: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/\\]*")
+_SLASHES: Final = re.compile(r"/{2,}")
+_PARAMETERS: Final = re.compile(r";[^/]*")
+_INVALID: Final = re.compile(r"[%\udc80-\udcff]")
+
+
+def normalise_path(raw: bytes) -> str:
+    r"""Return the path that rules match, from the path of a request target (without its query) as it came.
+
+    Percent-encoding is decoded once, as UTF-8; parameters (`;v=1`) are dropped from each segment; a backslash counts
+    as a slash; runs of slashes become one; dot segments are resolved (RFC 3986 section 5.2.4), and the result starts
+    with a slash. Scheme and authority of the absolute form are dropped. So a rule holds for every spelling of a path,
+    also for an encoded slash.
+
+    Two kinds of bytes stay percent-encoded, in upper case, so that different paths stay different and the result
+    normalises to itself: those that are not UTF-8 (`%FF`), and the percent sign (`%25`). Never raises.
+    """
+    if raw.startswith(b"/") and b"//" not in raw and b"/." not in raw and not raw.translate(None, _PLAIN):
+        return raw.decode("ascii")
+    if raw == b"*":  # RFC 9112 section 3.2.4: the server as a whole, which is no path
+        return "*"
+    decoded = unquote_to_bytes(_without_authority(raw)).decode("utf-8", "surrogateescape")
+    text = _INVALID.sub(_encode_again, decoded).replace("\\", "/")
+    return _resolve(_SLASHES.sub("/", "/" + _PARAMETERS.sub("", text)))
+
+
+def _without_authority(raw: bytes) -> bytes:
+    absolute = _ABSOLUTE.match(raw)
+    return raw[absolute.end() :] if absolute else raw
+
+
+def _encode_again(found: re.Match[str]) -> str:
+    # "surrogateescape" made U+DC80 to U+DCFF of the bytes 0x80 to 0xFF.
+    return f"%{ord(found[0]) & 0xFF:02X}"
+
+
+def _resolve(path: str) -> str:
+    if "/." not in path:
+        return path
+    resolved: list[str] = []
+    segments = path[1:].split("/")
+    for segment in segments:
+        if segment == "..":
+            del resolved[-1:]
+        elif segment != ".":
+            resolved.append(segment)
+    if segments[-1] in {".", ".."}:
+        resolved.append("")
+    return "/" + "/".join(resolved)
+
+
+_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2
+_MEDIA_TYPE: Final = re.compile(rf"{_TOKEN}/{_TOKEN}".encode()).fullmatch
+
+
+def media_type(value: bytes) -> str:
+    """Return `type/subtype` of a Content-Type in lower case and without parameters; empty when it is malformed."""
+    essence = value.partition(b";")[0].strip(b" \t")
+    return essence.decode("ascii").lower() if _MEDIA_TYPE(essence) else ""
+
+
+_ACCEPT_RANGES: Final = 32  # bounds the work for one Accept; browsers send fewer than ten
+_WEIGHT: Final = re.compile(rb";\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE).search
+_HTML: Final = ("text/html", "application/xhtml+xml")
+_JSON: Final = ("application/problem+json", "application/json")
+
+
+def prefers_html(accept: bytes | None) -> bool:
+    """Return True when a client that sent `accept` would rather have HTML than JSON (RFC 9110 section 12.5.1).
+
+    A browser that navigates does; a client that takes either alike (`*/*`), or names none, does not. Only the first
+    32 media ranges count.
+    """
+    if not accept:
+        return False
+    weights = dict(_weighed(part) for part in reversed(accept.split(b",", _ACCEPT_RANGES)[:_ACCEPT_RANGES]))
+    return _best_weight(weights, _HTML) > _best_weight(weights, _JSON)
+
+
+def _weighed(part: bytes) -> tuple[str, float]:
+    weight = _WEIGHT(part)
+    return media_type(part), float(weight[1]) if weight else 1.0
+
+
+def _best_weight(weights: dict[str, float], types: Sequence[str]) -> float:
+    return max(_weight(weights, each) for each in types)
+
+
+def _weight(weights: dict[str, float], type_: str) -> float:
+    """Return the weight of the most specific range that covers `type_`."""
+    ranges = (type_, type_.partition("/")[0] + "/*", "*/*")
+    return next((weights[each] for each in ranges if each in weights), 0.0)
+
+
+def is_cors_preflight(request: Request) -> bool:
+    """Return True when a browser asks whether it may send a request from another origin (Fetch standard)."""
+    return (
+        request.method == "OPTIONS"
+        and request.header(b"access-control-request-method") is not None
+        and request.header(b"origin") is not None
+    )
+
+
+_SF_TEXT: Final = re.compile(r"[\x20-\x7e]*").fullmatch
+_SF_LARGEST: Final = 999_999_999_999_999
+
+
+def sf_string(text: str) -> str:
+    """Serialise `text` as a structured-field String (RFC 9651 section 4.1.6).
+
+    Raises `ValueError` when it holds anything but printable ASCII, as the RFC demands.
+    """
+    if not _SF_TEXT(text):
+        raise ValueError(f"{text!r} cannot be sent in a structured field, use printable ASCII")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _sf_integer(number: float) -> int:
+    """Return `number` rounded up, within what a structured-field Integer holds: 15 digits, none negative."""
+    return math.ceil(min(max(number, 0), _SF_LARGEST))
+
+
+def rate_limit_fields(readings: Iterable[Reading]) -> tuple[Header, ...]:
+    """Return `RateLimit-Policy` with every rate that gates, and `RateLimit` with the tightest of them.
+
+    Syntax of draft-ietf-httpapi-ratelimit-headers-11. `r` is what is left, rounded down; `t` the seconds until the
+    quota is whole, or for a rate that refuses until the request would pass, rounded up as in `retry_after`. Empty
+    without such a rate.
+    """
+    rates = {
+        reading.meter.quota.name: reading
+        for reading in readings
+        if reading.meter.quota.kind is MeterKind.RATE and reading.meter.quota.gate
+    }
+    if not rates:
+        return ()
+    policies = ", ".join(_policy_item(reading) for reading in rates.values())
+    tightest = min(rates.values(), key=_room)
+    return (b"ratelimit-policy", policies.encode()), (
+        b"ratelimit",
+        _limit_item(tightest).encode(),
+    )
+
+
+def _policy_item(reading: Reading) -> str:
+    quota = reading.meter.quota
+    return f"{sf_string(quota.name)};q={_sf_integer(quota.limit)};w={_sf_integer(quota.window)}"
+
+
+def _limit_item(reading: Reading) -> str:
+    left = min(math.floor(max(reading.remaining, 0)), _SF_LARGEST)
+    if reading.admitted:
+        seconds = _sf_integer(reading.reset_after)
+    else:
+        left, seconds = 0, max(_sf_integer(reading.retry_after), 1)
+    return f"{sf_string(reading.meter.quota.name)};r={left};t={seconds}"
+
+
+def _room(reading: Reading) -> tuple[bool, float, float]:
+    """Order readings, tightest first: what refuses, longest first; then what has least left, longest first."""
+    if not reading.admitted:
+        return False, 0.0, -reading.retry_after
+    return True, reading.remaining, -reading.reset_after
+
+
+def retry_after(seconds: float) -> bytes:
+    """Return the value of `Retry-After`: whole seconds, rounded up, at least 1 (RFC 9110 section 10.2.3)."""
+    return b"%d" % max(_sf_integer(seconds), 1)

@@ -1,0 +1,150 @@
+"""`interfaces`: the paths, methods and media types that the application offers, and nothing else.
+
+What is denied is denied in every spelling of its path, because rules match the normalised path. Source: RFC 9110
+sections 7.7, 15.5.5, 15.5.6 and 15.5.16; RFC 9112 section 3.2.2.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, Self
+
+from pydantic import model_validator
+
+from aupgate import openapi
+from aupgate.config import MediaType, Method, PathTemplate, PolicySettings, expectation
+from aupgate.config import Settings as Table
+from aupgate.errors import ServiceError
+from aupgate.http import media_type
+from aupgate.model import Action, Disclosure, Finding, Header, Request, Rule
+from aupgate.operations import Operation, accept_fields, allow_field
+from aupgate.policy import Services
+from aupgate.routes import RouteTable
+from aupgate.targets import is_for_proxy
+
+
+class Allow(Table):
+    """One interface that is offered."""
+
+    path: PathTemplate
+    """Its path, as Starlette writes it: `/api/items/{id}`, `/files/{rest:path}`."""
+    methods: tuple[Method, ...] = ()
+    """Methods it takes; GET includes HEAD, OPTIONS always passes. Empty: any."""
+    content_types: tuple[MediaType, ...] = ()
+    """Media types that request bodies may have, such as `application/json` or `image/*`. Empty: any."""
+
+
+class Deny(Table):
+    """Paths that are reached by nobody."""
+
+    path: PathTemplate
+    """The paths, as Starlette writes them: `/internal/{rest:path}`."""
+
+
+class Settings(PolicySettings):
+    """Which paths exist for clients, and what may be sent to them."""
+
+    default: Literal["allow", "refuse"] = "allow"
+    """What happens to paths that neither `allow` nor `openapi` knows; "refuse" needs one of the two."""
+    openapi: str = ""
+    """OpenAPI 3 description in JSON: a file, or a path on the upstream that is read at start. It adds to `allow`."""
+    allow: tuple[Allow, ...] = ()
+    """Interfaces that are offered. Where several match a path, it is enough that one takes the request."""
+    deny: tuple[Deny, ...] = ()
+    """Paths that are answered with 404 whatever else is allowed."""
+
+    @model_validator(mode="after")
+    def _refuses_something_known(self) -> Self:
+        if self.default == "refuse" and not self.allow and not self.openapi:
+            raise expectation('expected "allow" or "openapi" to say what is offered, or default = "allow"', "default")
+        return self
+
+
+_NOT_READ: Final = "the openapi document has not been read yet"
+
+
+class Interfaces:
+    """Refuses what the application does not offer, and everything that would use the gateway as an open proxy."""
+
+    name = "interfaces"
+    rules = (
+        Rule("interfaces.open_proxy", "Not an open proxy"),
+        Rule("interfaces.denied", "Path that nobody may reach", Disclosure.NONE),
+        Rule("interfaces.unknown_path", "Not an interface of this service"),
+        Rule("interfaces.method", "Method not offered here"),
+        Rule("interfaces.media_type", "Media type not accepted here"),
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self._allowed = [Operation(each.path, each.methods, each.content_types) for each in settings.allow]
+        self._refuses_unknown = settings.default == "refuse"
+        self._openapi = settings.openapi
+        self._denied = RouteTable([(each.path, True) for each in settings.deny])
+        # Without a document the table is complete; with one there is none before it has been read.
+        self._offered = None if settings.openapi else _table(self._allowed)
+
+    async def prepare(self, services: Services) -> None:
+        """Read the OpenAPI document, if one is configured. Raises `ServiceError` when it cannot be had or used."""
+        if not self._openapi:
+            return
+        document = await services.documents.fetch(self._openapi)
+        try:
+            # Megabytes of JSON hold up the event loop for longer than requests should wait.
+            self._offered = await asyncio.to_thread(self._read, document)
+        except ValueError as error:
+            raise ServiceError(f"the openapi document {self._openapi!r} cannot be used: {error}") from None
+
+    def _read(self, document: bytes) -> RouteTable[Operation]:
+        return _table([*self._allowed, *openapi.read(document)])
+
+    def on_request(self, request: Request) -> Sequence[Finding]:
+        """Judge target, path, method and media type. Raises `ServiceError` while the OpenAPI document is not read."""
+        findings: list[Finding] = []
+        if request.kind == "http" and is_for_proxy(request.method, request.target, request.header(b"host") or b""):
+            findings.append(_refuse("open_proxy", 403, "this service passes requests on to nobody else"))
+        if self._denied.find(request.path):
+            findings.append(_refuse("denied", 404, "not found"))
+        if self._offered is None:
+            if not findings:
+                raise ServiceError(_NOT_READ)
+            return findings
+        findings += self._judge(request, self._offered.find(request.path))
+        return findings
+
+    def _judge(self, request: Request, offered: Sequence[Operation]) -> Iterator[Finding]:
+        if not offered:
+            if self._refuses_unknown and request.path != "*":
+                yield _refuse("unknown_path", 404, "this service offers nothing at this path")
+            return
+        method = "GET" if request.kind == "websocket" else request.method
+        taking = [operation for operation in offered if operation.takes(method)]
+        if taking:
+            yield from _judge_body(request, taking)
+        elif method != "OPTIONS":
+            yield _refuse("method", 405, f"this path does not take {method[:32]}", (allow_field(offered),))
+
+
+def _table(operations: Sequence[Operation]) -> RouteTable[Operation]:
+    return RouteTable([(operation.path, operation) for operation in operations])
+
+
+def _judge_body(request: Request, taking: Sequence[Operation]) -> Iterator[Finding]:
+    if all(operation.content_types for operation in taking) and _has_body(request):
+        sent = media_type(request.header(b"content-type") or b"")
+        if not any(operation.accepts(sent) for operation in taking):
+            yield _refuse(
+                "media_type", 415, "this path does not take bodies of this type", accept_fields(taking, request.method)
+            )
+
+
+def _refuse(rule: str, status: int, detail: str, headers: tuple[Header, ...] = ()) -> Finding:
+    return Finding(f"interfaces.{rule}", Action.REFUSE, status, detail, headers)
+
+
+def _has_body(request: Request) -> bool:
+    """Return whether a body follows (RFC 9112 section 6.3); in HTTP/2 a Content-Type may be all that says so."""
+    length = request.header(b"content-length")
+    if length is not None:
+        return length.strip(b"0") != b""
+    if request.header(b"transfer-encoding") is not None:
+        return True
+    return not request.http_version.startswith("1") and request.header(b"content-type") is not None

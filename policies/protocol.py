@@ -1,0 +1,141 @@
+"""`protocol`: a request that two servers could read differently is refused, whatever server received it.
+
+Sources: RFC 9110 sections 5.5, 5.6.2, 7.2 and 9.1; RFC 9112 sections 2.2, 3.2, 5.2, 6.1 and 6.3; RFC 6585 section 5.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from aupgate.config import PolicySettings, Size
+from aupgate.fields import FieldNames, fold
+from aupgate.model import Action, Finding, Header, Request, Rule
+from aupgate.targets import target_faults
+
+
+class Settings(PolicySettings):
+    """How large the head of a request may be. What is malformed or ambiguous is refused without being told."""
+
+    max_headers: Annotated[int, Field(ge=1)] = 100
+    """Most header fields that a request may have."""
+    max_header_size: Size = 64 * 1024
+    """Largest size of all header fields together."""
+
+
+_FIELD_OCTETS: Final = bytes(octet for octet in range(256) if octet == 0x09 or (octet >= 0x20 and octet != 0x7F))
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?").fullmatch
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"})
+_ALLOW: Final = (b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+
+# What a field's name means here. Ordinary names are the empty string, so that a normal request is a loop over false
+# values.
+_NAMED: Final = {b"host": "host", b"content-length": "length", b"transfer-encoding": "coding"}
+
+
+def _kind(name: bytes) -> str:
+    if not _TOKEN(name):
+        return "invalid"
+    folded = fold(name)
+    if folded == b"host" or folded not in _NAMED or folded == name.lower():
+        return _NAMED.get(name.lower(), "")
+    return "alias"
+
+
+class Protocol:
+    """Judges framing, field syntax, host, method, target and size of the head, in one pass over the fields."""
+
+    name = "protocol"
+    rules = (
+        Rule("protocol.framing", "Ambiguous message framing"),
+        Rule("protocol.syntax", "Malformed header field"),
+        Rule("protocol.host", "Missing or malformed Host"),
+        Rule("protocol.method", "Method not supported"),
+        Rule("protocol.target", "Malformed or ambiguous request target"),
+        Rule("protocol.header_size", "Header section too large"),
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self._max_headers = settings.max_headers
+        self._max_size = settings.max_header_size
+        self._kinds = FieldNames(_kind)
+
+    def on_request(self, request: Request) -> Sequence[Finding]:
+        """Return one finding for each rule that the head breaks."""
+        headers, kinds = request.headers, self._kinds
+        octets = b"".join(chain.from_iterable(headers))
+        notable = [(kind, text) for name, text in headers if (kind := kinds[name])]
+        findings: list[Finding] = []
+        if len(headers) > self._max_headers or len(octets) > self._max_size:
+            findings.append(_oversize(len(headers), len(octets)))
+        if octets.translate(None, _FIELD_OCTETS):
+            findings.append(_refuse("syntax", "a header field has a control character"))
+        if len(notable) != 1 or notable[0][0] != "host" or not _HOST(notable[0][1]):
+            findings += _judge_fields(notable, request.http_version)
+        if request.method not in _METHODS:
+            findings += _judge_method(request.method)
+        if faults := target_faults(request.method, request.target):
+            # The query stays out of the evidence: it may hold secrets.
+            path = request.target.partition(b"?")[0]
+            findings.append(_refuse("target", faults[0], path=_shown([path]), faults=faults))
+        return findings
+
+
+def _refuse(rule: str, detail: str, status: int = 400, headers: tuple[Header, ...] = (), **evidence: Any) -> Finding:
+    return Finding(f"protocol.{rule}", Action.REFUSE, status, detail, headers, evidence=evidence)
+
+
+def _oversize(count: int, size: int) -> Finding:
+    return _refuse("header_size", "the request has too many or too large header fields", 431, count=count, size=size)
+
+
+def _judge_fields(notable: Sequence[tuple[str, bytes]], version: str) -> Iterator[Finding]:
+    """Judge the fields that are more than ordinary: names that are no token, hosts, and whatever frames the body."""
+    values: dict[str, list[bytes]] = {}
+    for kind, text in notable:
+        values.setdefault(kind, []).append(text)
+    if "invalid" in values:
+        yield _refuse("syntax", "a header field has a malformed name")
+    if fault := _host_fault(values.get("host", []), version):
+        yield _refuse("host", fault, hosts=_shown(values.get("host", [])))
+    lengths, codings = values.get("length", []), values.get("coding", [])
+    if fault := _framing_fault(lengths, codings, version, aliased="alias" in values):
+        yield _refuse("framing", fault, content_length=_shown(lengths), transfer_encoding=_shown(codings))
+
+
+def _host_fault(hosts: Sequence[bytes], version: str) -> str:
+    if not hosts:
+        return "the request names no host" if version == "1.1" else ""
+    # HTTP/2 servers turn `:authority` into a Host of its own; the same name twice has still one meaning there.
+    if len(hosts) > 1 and (version.startswith("1") or len(set(hosts)) > 1):
+        return "the request names several hosts"
+    return "" if _HOST(hosts[0]) else "the request's Host is malformed"
+
+
+def _framing_fault(lengths: Sequence[bytes], codings: Sequence[bytes], version: str, *, aliased: bool) -> str:
+    if aliased:
+        return "a header field is spelt so that some servers take it for the body's length or coding"
+    if lengths and codings:
+        return "Content-Length and Transfer-Encoding exclude each other"
+    if len(lengths) > 1 or (lengths and not _LENGTH(lengths[0])):
+        return "Content-Length must be one whole number"
+    if codings and version != "1.1":
+        return "Transfer-Encoding exists in HTTP/1.1 only"
+    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+        return "Transfer-Encoding must be chunked and nothing else"
+    return ""
+
+
+def _judge_method(method: str) -> Iterator[Finding]:
+    if method.upper() in {"TRACE", "TRACK"}:
+        yield _refuse("method", "requests are not echoed here", 405, (_ALLOW,), method=method)
+    elif not _TOKEN(method.encode("latin-1", "replace")):
+        yield _refuse("method", "the request's method is malformed", method=method[:32])
+
+
+def _shown(values: Sequence[bytes]) -> list[str]:
+    return [text[:100].decode("latin-1") for text in values[:5]]

@@ -1,0 +1,204 @@
+"""`headers`: what only proxies may set never reaches the application, whatever its spelling."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from aupgate.model import Action, Client, Finding, Request
+from aupgate.policies.headers import Headers, Settings
+from tests.gateway.scripted import a_request
+
+HEADERS = Headers(Settings())
+PROXIED = Client("192.0.2.7", "192.0.2.7", "10.0.0.1", hops=("10.0.0.1",))
+
+FORWARDING = [
+    b"x-forwarded-for", b"X-Forwarded-For", b"X_FORWARDED_FOR", b"x.forwarded.for", b"x--forwarded--for",
+    b"x-forwarded_for", b"x-forwarded-for ", b"x-forwarded-for-", b"-x-forwarded-for", b"x~forwarded~for",
+    b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-server",
+    b"x-forwarded-anything-new", b"X-Forwarded", b"forwarded", b"Forwarded", b"forwarded-for", b"x-real-ip",
+    b"X_Real_IP", b"x-client-ip", b"client-ip", b"x-cluster-client-ip", b"true-client-ip", b"True_Client.IP",
+    b"cf-connecting-ip", b"cf-connecting-ipv6", b"fastly-client-ip", b"x-azure-clientip", b"x-azure-socketip",
+    b"x-appengine-user-ip", b"x-original-forwarded-for", b"x-originating-ip", b"x-remote-ip", b"x-remote-addr",
+    b"fly-client-ip", b"do-connecting-ip", b"x-envoy-external-address", b"cloudfront-viewer-address",
+    b"wl-proxy-client-ip", b"front-end-https", b"x-host", b"x-scheme",
+]  # fmt: skip
+IDENTITY = [
+    b"remote-user", b"Remote_User", b"x-remote-user", b"X_REMOTE_USER", b"x-remote-group", b"x-remote-extra-scopes",
+    b"x-auth-request-user", b"x-auth-request-email", b"x-webauth-user", b"x-authenticated-user", b"x-authentik-uid",
+    b"x-goog-authenticated-user-email", b"x-goog-iap-jwt-assertion", b"x-ms-client-principal",
+    b"x-ms-client-principal-id", b"x-amzn-oidc-data", b"cf-access-authenticated-user-email", b"tailscale-user-login",
+    b"oidc_claim_sub", b"shib-session-id", b"sm_user", b"iv-user", b"x-ssl-client-cert", b"x-ssl-client-s-dn",
+    b"ssl-client-verify", b"x-client-cert", b"client-cert", b"client-cert-chain", b"x-client-verify",
+]  # fmt: skip
+OVERRIDE = [
+    b"x-original-url", b"X_Original_URL", b"x-rewrite-url", b"x-original-uri", b"x-http-method-override",
+    b"X-HTTP-Method_Override", b"x-http-method", b"x-method-override", b"x-http-host-override", b"proxy", b"Proxy",
+    b"x-middleware-subrequest",
+]  # fmt: skip
+OWN = [b"x-request-id", b"X_Request_ID", b"x-aupgate-account", b"aupgate-standing"]
+LEGITIMATE = [
+    b"host", b"via", b"cookie", b"authorization", b"proxy-authorization", b"origin", b"referer", b"user-agent",
+    b"x-requested-with", b"x-csrf-token", b"x-api-key", b"x-correlation-id", b"traceparent", b"x-request-start",
+    b"x-forward-thinking", b"x-forwarding-address", b"x-real-estate", b"x-really-ip", b"forwarded-by-app",
+    b"x-user", b"x-user-id", b"x-username", b"x-client-id", b"x-client-version", b"x-client-ipad", b"x-original-name",
+    b"x-rewrite-rules", b"x-http-methodology", b"x-remoteness", b"remote-control", b"x-auth-token", b"x-auth-user",
+    b"x-authorization", b"x-hostname", b"x-schema", b"x-ssleay", b"client-hints", b"client-certainty", b"proxima",
+    b"cf-ray", b"x-amz-date", b"x-goog-api-key", b"x-ms-version", b"x-middleware-prefetch", b"x-forwardedfor",
+    b"if-none-match", b"sec-fetch-site", b"content-type", b"x-shipping", b"smart-user",
+]  # fmt: skip
+
+
+def sent(*names: bytes, client: Client | None = None) -> Request:
+    request = a_request(headers=[(b"host", b"app.example"), *((name, b"203.0.113.66") for name in names)])
+    if client is not None:
+        request.client = client
+    return request
+
+
+def through(policy: Headers, request: Request) -> tuple[list[bytes], list[str]]:
+    """Return the names that reach the application besides Host, and the rules that noted something."""
+    edits = policy.sanitise(request)
+    if edits is None:
+        return [name for name, _ in request.headers[1:]], []
+    return [name for name, _ in edits.apply(request.headers)[1:]], [finding.rule for finding in edits.findings]
+
+
+@pytest.mark.parametrize("name", [*FORWARDING, *IDENTITY])
+def test_a_client_cannot_claim_another_address_or_identity(name: bytes) -> None:
+    assert through(HEADERS, sent(name)) == ([], ["headers.spoofed"])
+
+
+@pytest.mark.parametrize("name", OVERRIDE)
+def test_a_client_cannot_replace_the_method_or_url_that_was_judged(name: bytes) -> None:
+    assert through(HEADERS, sent(name)) == ([], ["headers.override"])
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_gateways_own_fields_are_taken_without_blame(name: bytes) -> None:
+    assert through(HEADERS, sent(name)) == ([], [])
+
+
+@pytest.mark.parametrize("name", LEGITIMATE)
+def test_a_legitimate_field_of_a_similar_name_passes(name: bytes) -> None:
+    assert HEADERS.sanitise(sent(name)) is None
+
+
+def test_order_and_duplicates_of_what_stays_are_kept() -> None:
+    request = sent(b"cookie", b"X-Forwarded-For", b"accept", b"cookie", b"x-forwarded-for", b"proxy")
+    assert through(HEADERS, request)[0] == [b"cookie", b"accept", b"cookie"]
+
+
+def notes(*names: bytes) -> dict[str, Finding]:
+    edits = HEADERS.sanitise(sent(*names))
+    assert edits is not None
+    return {finding.rule: finding for finding in edits.findings}
+
+
+def test_a_note_lists_the_names_once_and_never_a_value() -> None:
+    found = notes(b"X-Forwarded-For", b"X-Forwarded-For", b"x_real_ip", b"x-remote-user", b"X-Original-URL")
+    assert found["headers.spoofed"].evidence == {"names": ["X-Forwarded-For", "x_real_ip", "x-remote-user"]}
+    assert found["headers.override"].evidence == {"names": ["X-Original-URL"]}
+    assert {finding.action for finding in found.values()} == {Action.NOTE}
+    assert "203.0.113.66" not in repr(found)
+
+
+def test_a_note_is_short_however_much_was_sent() -> None:
+    found = notes(*(b"x-forwarded-%d" % number + b"x" * 5000 for number in range(200)))
+    assert len(repr(found["headers.spoofed"].evidence)) < 2000
+
+
+@pytest.mark.parametrize("name", FORWARDING)
+def test_forwarding_fields_of_a_trusted_proxy_are_taken_without_blame(name: bytes) -> None:
+    assert through(HEADERS, sent(name, client=PROXIED)) == ([], [])
+
+
+@pytest.mark.parametrize("name", IDENTITY)
+def test_an_identity_from_a_trusted_proxy_is_not_believed_unasked(name: bytes) -> None:
+    assert through(HEADERS, sent(name, client=PROXIED)) == ([], ["headers.spoofed"])
+
+
+def test_a_kept_identity_is_kept_from_a_trusted_proxy_only() -> None:
+    keeping = Headers(Settings(keep=("x-remote-user", "X-Forwarded-*")))
+    request = sent(b"X_Remote_User", b"x-remote-group", b"x-forwarded-prefix", client=PROXIED)
+    assert through(keeping, request) == ([b"X_Remote_User", b"x-forwarded-prefix"], ["headers.spoofed"])
+    assert through(keeping, sent(b"x-remote-user", b"x-forwarded-prefix")) == ([], ["headers.spoofed"])
+
+
+def test_a_kept_override_or_own_field_is_kept_from_everyone() -> None:
+    keeping = Headers(Settings(keep=("x-http-method-override", "x-request-id")))
+    names = [b"X-HTTP-Method-Override", b"x-request-id"]
+    assert through(keeping, sent(*names)) == (names, [])
+
+
+def test_further_fields_are_stripped_by_name_and_by_beginning() -> None:
+    stripping = Headers(Settings(strip=("X-User-Id", "x-tenant-*")))
+    request = sent(b"x_user_id", b"x-tenant-name", b"X.Tenant.Plan", b"x-tenant", b"x-user-idle")
+    assert through(stripping, request) == ([b"x-tenant", b"x-user-idle"], ["headers.spoofed"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strip": ["*"]},
+        {"strip": ["-*"]},
+        {"keep": ["x user"]},
+        {"keep": [""]},
+        {"strip": ["x-*-id"]},
+        {"hosts": ["http://app.example"]},
+        {"hosts": ["*"]},
+        {"hosts": ["app.example/"]},
+        {"host": ["app.example"]},
+    ],
+    ids=repr,
+)
+def test_a_setting_that_would_not_do_what_it_says_is_refused(settings: dict[str, list[str]]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate(settings)
+
+
+HOSTS = ["app.example", "*.shop.example", "admin.example:8443", "[2001:db8::1]"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"app.example", b"APP.example", b"app.example:8080", b"app.example.", b"a.shop.example", b"a.b.shop.example:80",
+        b"admin.example:8443", b"[2001:db8::1]", b"[2001:DB8::1]:443",
+    ],
+)  # fmt: skip
+def test_a_host_that_is_served_passes(host: bytes) -> None:
+    policy = Headers(Settings.model_validate({"hosts": HOSTS}))
+    assert list(policy.on_request(a_request(headers=[(b"host", host)]))) == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"other.example", b"xapp.example", b"app.example.evil.example", b"shop.example", b"evilshop.example", b"",
+        b"admin.example", b"admin.example:443", b"[2001:db8::2]", b"2001:db8::1", b"\xff",
+    ],
+)  # fmt: skip
+def test_another_host_is_refused_when_hosts_are_listed(host: bytes) -> None:
+    policy = Headers(Settings.model_validate({"hosts": HOSTS}))
+    (refusal,) = policy.on_request(a_request(headers=[(b"host", host)]))
+    assert (refusal.rule, refusal.action, refusal.status) == ("headers.host", Action.REFUSE, 400)
+
+
+def test_a_request_without_host_is_refused_when_hosts_are_listed() -> None:
+    policy = Headers(Settings.model_validate({"hosts": HOSTS}))
+    assert len(policy.on_request(a_request(headers=[]))) == 1
+
+
+def test_any_host_passes_when_none_is_listed() -> None:
+    assert list(HEADERS.on_request(a_request(headers=[(b"host", b"other.example")]))) == []
+
+
+@given(st.lists(st.sampled_from([*FORWARDING, *IDENTITY, *OVERRIDE, *OWN, *LEGITIMATE])))
+def test_whatever_is_sent_together_only_what_is_legitimate_arrives(names: list[bytes]) -> None:
+    assert through(HEADERS, sent(*names))[0] == [name for name in names if name in LEGITIMATE]
+
+
+@given(st.binary())
+def test_any_name_is_judged(name: bytes) -> None:
+    HEADERS.sanitise(sent(name))
