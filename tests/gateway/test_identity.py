@@ -1,0 +1,224 @@
+"""Who sent a request, and whom it acts for."""
+
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aupgate.errors import ConfigError
+from aupgate.identity import AccountResolver, ClientResolver, Credentials, load_keys, parse_address
+from aupgate.model import Account
+
+PROXIES = ["10.0.0.0/8", "fd00::/8", "203.0.113.9"]
+
+
+def forwarded(*values: str, name: str = "x-forwarded-for") -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1")) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "address"),
+    [
+        pytest.param("198.51.100.1", [], "198.51.100.1", id="direct"),
+        pytest.param("198.51.100.1", forwarded("1.1.1.1"), "198.51.100.1", id="a stranger's word counts for nothing"),
+        pytest.param("10.0.0.1", forwarded("198.51.100.7"), "198.51.100.7", id="one proxy"),
+        pytest.param(
+            "10.0.0.1", forwarded("1.1.1.1, 198.51.100.7"), "198.51.100.7", id="what the client prepended is not read"
+        ),
+        pytest.param("10.0.0.1", forwarded("198.51.100.7, 10.0.0.2"), "198.51.100.7", id="two proxies"),
+        pytest.param(
+            "10.0.0.1", forwarded("198.51.100.7", "203.0.113.9"), "198.51.100.7", id="several fields are one list"
+        ),
+        pytest.param("10.0.0.1", forwarded("198.51.100.7, garbage"), "10.0.0.1", id="a malformed entry ends the walk"),
+        pytest.param("10.0.0.1", forwarded("198.51.100.7, garbage, 10.0.0.2"), "10.0.0.2", id="as far as it is sound"),
+        pytest.param("10.0.0.1", [], "10.0.0.1", id="the proxy itself"),
+        pytest.param("10.0.0.1", forwarded("10.0.0.3, 10.0.0.2"), "10.0.0.3", id="proxies all the way"),
+        pytest.param("10.0.0.1", forwarded("198.51.100.7:4711"), "198.51.100.7", id="with a port"),
+        pytest.param("10.0.0.1", forwarded("[2001:db8::7]:4711"), "2001:db8::7", id="IPv6 with a port"),
+        pytest.param("::ffff:10.0.0.1", forwarded("::ffff:198.51.100.7"), "198.51.100.7", id="IPv4-mapped is folded"),
+        pytest.param("fd00::1", forwarded("2001:DB8::7"), "2001:db8::7", id="one spelling of an address"),
+        pytest.param(
+            "10.0.0.1", forwarded("198.51.100.7", name="X-Forwarded-For"), "198.51.100.7", id="any case of the name"
+        ),
+        pytest.param(None, [], "", id="a unix socket"),
+    ],
+)
+def test_the_client_is_the_first_address_that_no_trusted_proxy_owns(
+    peer: str | None, headers: list[tuple[bytes, bytes]], address: str
+) -> None:
+    assert ClientResolver(PROXIES).resolve(peer, headers).address == address
+
+
+def test_the_hops_are_the_trusted_proxies_in_between() -> None:
+    client = ClientResolver(PROXIES).resolve("10.0.0.1", forwarded("6.6.6.6, 198.51.100.7, 203.0.113.9, 10.0.0.2"))
+    assert (client.address, client.peer, client.hops) == (
+        "198.51.100.7",
+        "10.0.0.1",
+        ("203.0.113.9", "10.0.0.2", "10.0.0.1"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("peer", "prefix", "network"),
+    [
+        ("198.51.100.1", 64, "198.51.100.1"),
+        ("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:3:4:5:6", 48, "2001:db8:1::/48"),
+        ("::ffff:198.51.100.1", 64, "198.51.100.1"),
+    ],
+)
+def test_limits_count_by_address_or_by_ipv6_prefix(peer: str, prefix: int, network: str) -> None:
+    assert ClientResolver([], ipv6_prefix=prefix).resolve(peer, []).network == network
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "headers", "certain"),
+    [
+        pytest.param(None, "10.0.0.1", forwarded("1.1.1.1"), False, id="unset, private peer, forwarding header"),
+        pytest.param(None, "127.0.0.1", forwarded("1.1.1.1", name="forwarded"), False, id="unset, loopback, Forwarded"),
+        pytest.param(None, "10.0.0.1", [], True, id="unset, private peer, no forwarding header"),
+        pytest.param(None, "8.8.8.8", forwarded("1.1.1.1"), True, id="unset, public peer"),
+        pytest.param([], "10.0.0.1", forwarded("1.1.1.1"), True, id="the gateway is the edge"),
+        pytest.param(["10.0.0.0/8"], "192.168.0.1", forwarded("1.1.1.1"), True, id="proxies are configured"),
+    ],
+)
+def test_the_client_is_uncertain_only_where_an_unconfigured_proxy_is_likely(
+    trusted: list[str] | None, peer: str, headers: list[tuple[bytes, bytes]], certain: bool
+) -> None:
+    assert ClientResolver(trusted).resolve(peer, headers).certain is certain
+
+
+def test_another_header_can_carry_the_address() -> None:
+    resolver = ClientResolver(PROXIES, source="cf-connecting-ip")
+    assert resolver.resolve("10.0.0.1", forwarded("198.51.100.7", name="cf-connecting-ip")).address == "198.51.100.7"
+    assert resolver.resolve("10.0.0.1", forwarded("198.51.100.7")).address == "10.0.0.1"
+
+
+@given(st.lists(st.text(st.characters(max_codepoint=255), max_size=30), max_size=5), st.ip_addresses(v=4).map(str))
+def test_the_client_is_never_an_address_left_of_the_last_untrusted_hop(chosen: list[str], address: str) -> None:
+    resolver = ClientResolver(["10.0.0.0/8"])
+    if address.startswith("10."):
+        return
+    chain = ", ".join([*(text.replace(",", "") for text in chosen), address])
+    assert resolver.resolve("10.0.0.1", forwarded(chain)).address == address
+
+
+@given(st.text())
+def test_parsing_an_address_never_raises(text: str) -> None:
+    parse_address(text)
+
+
+def test_the_cache_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aupgate.identity.MAX_PEERS", 10)
+    resolver = ClientResolver([])
+    for number in range(100):
+        assert resolver.resolve(f"198.51.100.{number}", []).address == f"198.51.100.{number}"
+    assert len(resolver._peers) <= 10
+
+
+# -- accounts ----------------------------------------------------------------------------------------------------------
+
+KEYS = {sha256(b"demo").hexdigest(): Account("demo", "key", verified=True, plan="pro", parent="acme")}
+
+
+def resolved(*sources: str, headers: list[tuple[bytes, bytes]] | None = None, user: Any = None) -> Account | None:
+    return AccountResolver.configured(sources, KEYS).resolve(Credentials(headers or [], user))
+
+
+def a_user(**attributes: Any) -> Any:
+    return SimpleNamespace(**{"is_authenticated": True, **attributes})
+
+
+@pytest.mark.parametrize(
+    ("sources", "headers", "user", "expected"),
+    [
+        pytest.param(
+            ["key:x-api-key"], [(b"x-api-key", b"demo")], None, ("demo", "key:x-api-key", True, "pro"), id="known key"
+        ),
+        pytest.param(
+            ["key:x-api-key"], [(b"X-API-Key", b"demo")], None, ("demo", "key:x-api-key", True, "pro"), id="any case"
+        ),
+        pytest.param(["key:x-api-key"], [(b"x-api-key", b"made-up")], None, None, id="unknown key names nobody"),
+        pytest.param(["key:x-api-key"], [(b"x-api-key", b"")], None, None, id="empty key"),
+        pytest.param(["key:x-api-key"], [], None, None, id="no key"),
+        pytest.param(
+            ["cookie:session"],
+            [(b"cookie", b"a=1; session=s1")],
+            None,
+            ("s1", "cookie:session", False, None),
+            id="cookie",
+        ),
+        pytest.param(["cookie:session"], [(b"cookie", b"xsession=s1")], None, None, id="another cookie"),
+        pytest.param(
+            ["header:x-user"], [(b"x-user", b"ann")], None, ("ann", "header:x-user", False, None), id="plain header"
+        ),
+        pytest.param(["scope:user"], [], a_user(pk=7), ("7", "scope:user", True, None), id="Django user"),
+        pytest.param(
+            ["scope:user"], [], a_user(username="ann"), ("ann", "scope:user", True, None), id="Starlette user"
+        ),
+        pytest.param(["scope:user"], [], a_user(is_authenticated=False, username="x"), None, id="anonymous user"),
+        pytest.param(["scope:user"], [], None, None, id="no user"),
+        pytest.param(
+            ["key:x-api-key", "cookie:session"],
+            [(b"cookie", b"session=s1"), (b"x-api-key", b"demo")],
+            None,
+            ("demo", "key:x-api-key", True, "pro"),
+            id="the first source that yields one",
+        ),
+        pytest.param(
+            ["key:x-api-key", "cookie:session"],
+            [(b"cookie", b"session=s1"), (b"x-api-key", b"made-up")],
+            None,
+            ("s1", "cookie:session", False, None),
+            id="an unknown key leaves it to the next source",
+        ),
+    ],
+)
+def test_an_account_is_verified_only_by_a_source_that_proves_it(
+    sources: list[str], headers: list[tuple[bytes, bytes]], user: Any, expected: tuple[Any, ...] | None
+) -> None:
+    account = resolved(*sources, headers=headers, user=user)
+    assert (account and (account.id, account.source, account.verified, account.plan)) == expected
+
+
+def test_starlettes_own_user_classes_are_understood() -> None:
+    from starlette.authentication import SimpleUser, UnauthenticatedUser
+
+    assert resolved("scope:user", user=SimpleUser("ann")) == Account("ann", "scope:user", verified=True)
+    assert resolved("scope:user", user=UnauthenticatedUser()) is None
+
+
+def test_the_file_of_keys_is_read(tmp_path: Path) -> None:
+    digest = sha256(b"secret").hexdigest()
+    path = tmp_path / "keys.toml"
+    path.write_text(f'[[keys]]\nid = "ann"\nsha256 = "{digest.upper()}"\nplan = "pro"\nparent = "acme"\n')
+    assert load_keys(path) == {digest: Account("ann", "key", verified=True, plan="pro", parent="acme")}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("keys = 1", "keys[0]"),
+        ('[[keys]]\nid = "a"', "keys[0].sha256"),
+        ('[[keys]]\nid = "a"\nsha256 = "short"', "64 hexadecimal"),
+        ('[[keys]]\nid = "a"\nsha256 = "short"\ncolour = "red"', "keys[0].colour"),
+        ('colour = "red"', "colour"),
+        ("not toml", "readable TOML"),
+    ],
+)
+def test_a_file_of_keys_that_is_wrong_says_where(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_keys(path)
+    assert expected in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_of_keys_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_keys(tmp_path / "keys.toml")
