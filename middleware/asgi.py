@@ -1,0 +1,145 @@
+"""The ASGI adapter: `AcceptableUse` around any ASGI application.
+
+It decides before the first `receive`, so that a refused client is never asked for its body; it awaits every `send` and
+queues nothing; and it passes on scopes and messages that it does not know.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from inspect import isawaitable
+from pathlib import Path
+from random import getrandbits
+from time import time
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from aupgate.build import Gateway, build, read
+from aupgate.http import normalise_path
+from aupgate.identity import Credentials
+from aupgate.middleware.documents import AppDocuments
+from aupgate.middleware.flow import HttpFlow
+from aupgate.middleware.lifespan import Preparation
+from aupgate.middleware.websocket import WebSocketFlow
+from aupgate.model import Account, Client, Header, Request
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+AccountOf = Callable[[Scope], Awaitable[Account | str | None] | Account | str | None]
+"""Names the account that a request acts for, from its ASGI scope. A string is the id of a verified account."""
+
+_log = logging.getLogger("aupgate")
+
+
+class AcceptableUse:
+    """Enforce an Acceptable Use Policy in front of `app`.
+
+    `config` is a TOML file, a mapping of the same shape, a built `Gateway`, or None for the defaults. `account` is
+    asked before the configured account sources. Raises `aupgate.errors.ConfigError` with every problem of the
+    configuration.
+
+    The application reads what was decided from `scope["aupgate"]`, a `RequestContext`.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        config: Gateway | Path | str | Mapping[str, Any] | None = None,
+        *,
+        account: AccountOf | None = None,
+    ) -> None:
+        self.app = app
+        self.gateway = (
+            config if isinstance(config, Gateway) else build(read(Path(config) if isinstance(config, str) else config))
+        )
+        self.gateway.services.documents = AppDocuments(app, self.gateway.loaded.base)
+        self.preparation = Preparation(self.gateway)
+        self._account = account
+        self._warned = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection scope."""
+        kind = scope["type"]
+        if kind not in {"http", "websocket"}:
+            await self.preparation.pass_through(self.app, scope, receive, send)
+            return
+        if not self.preparation.begun:
+            await self.preparation.begin()
+        request = await self._request(scope)
+        if not request.client.certain and not self._warned:
+            self._warn(request.client)
+        exchange, verdict = self.gateway.open(request)
+        flow = (HttpFlow if kind == "http" else WebSocketFlow)(self.gateway, exchange, scope, receive, send)
+        await flow.run(self.app, verdict)
+
+    async def _request(self, scope: Scope) -> Request:
+        headers: list[Header] = scope["headers"] if isinstance(scope["headers"], list) else list(scope["headers"])
+        peer = scope.get("client")
+        client = self.gateway.clients.resolve(peer[0] if peer else None, headers)
+        raw = raw_path(scope)
+        query: bytes = scope.get("query_string", b"")
+        return Request(
+            id=request_id(),
+            method=scope.get("method", "GET"),
+            target=raw + b"?" + query if query else raw,
+            path=below_root(normalise_path(raw), scope.get("root_path", "")),
+            query=query,
+            headers=headers,
+            scheme=scope.get("scheme", "http"),
+            http_version=scope.get("http_version", "1.1"),
+            client=client,
+            account=await self._resolve_account(scope, headers),
+            now=time(),
+            kind=scope["type"],
+        )
+
+    async def _resolve_account(self, scope: Scope, headers: list[Header]) -> Account | None:
+        if self._account is not None:
+            found = self._account(scope)
+            if isawaitable(found):
+                found = await found
+            if found is not None:
+                return found if isinstance(found, Account) else Account(str(found), "callable", verified=True)
+        return self.gateway.accounts.resolve(Credentials(headers, scope.get("user")))
+
+    def _warn(self, client: Client) -> None:
+        self._warned = True
+        _log.warning(
+            "a private peer (%s) sends forwarding headers and client.trusted_proxies is not set, so rules that count "
+            "by client only observe; set it to your proxies' networks, or to [] when clients connect directly",
+            client.peer,
+        )
+
+
+def request_id() -> str:
+    """Return a new random UUID (RFC 9562 version 4) as text."""
+    text = f"{getrandbits(128):032x}"
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[getrandbits(2)]}{text[17:20]}-{text[20:]}"
+
+
+def raw_path(scope: Scope) -> bytes:
+    """Return the path as the client sent it.
+
+    Some servers give no `raw_path`, some leave the query in it, and an outer middleware may have rewritten `path`
+    alone; the application routes by `path`, so where the two disagree `path` holds.
+    """
+    path: str = scope["path"]
+    raw: bytes | None = scope.get("raw_path")
+    if raw:
+        raw = raw.partition(b"?")[0]
+        if raw == path.encode("utf-8", "surrogateescape") or unquote_to_bytes(raw) == path.encode(
+            "utf-8", "surrogateescape"
+        ):
+            return raw
+        if unquote_to_bytes(raw).decode("utf-8", "replace") == path or raw.startswith((b"http://", b"https://")):
+            return raw
+    return quote(path, safe="/:@!$&'()*+,;=~-._").encode("ascii")
+
+
+def below_root(path: str, root: str) -> str:
+    """Return `path` without the `root_path` it is mounted under, cut at a slash only."""
+    root = root.rstrip("/")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
+        return path[len(root) :] or "/"
+    return path

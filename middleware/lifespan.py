@@ -1,0 +1,96 @@
+"""Work before and after requests: policies that must load something first, and logs that must be written out."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from aupgate.errors import ServiceError
+
+if TYPE_CHECKING:
+    from aupgate.build import Gateway
+    from aupgate.middleware.asgi import App, Receive, Scope, Send
+    from aupgate.policy import Prepares
+
+FIRST_RETRY: Final = 0.2
+LAST_RETRY: Final = 15.0
+"""Seconds between tries to prepare a policy: doubled from the first to the last."""
+PATIENCE: Final = 5.0
+"""Seconds that one try may take."""
+
+_log = logging.getLogger("aupgate")
+
+
+class Preparation:
+    """Prepares policies in the background, from the first event of a lifespan or else from the first request."""
+
+    def __init__(self, gateway: "Gateway") -> None:
+        self._gateway = gateway
+        self.waiting = gateway.preparing()
+        """Policies that have not loaded what they need."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.begun = False
+        """True once the first try has started."""
+
+    @property
+    def ready(self) -> bool:
+        """True when every policy has loaded what it needs."""
+        return not self.waiting
+
+    async def begin(self) -> None:
+        """Try once to prepare every policy, and go on trying in the background; a second call does nothing."""
+        if self.begun:
+            return
+        self.begun = True
+        first = [self._try(policy, FIRST_RETRY) for policy in self.waiting]
+        for policy, prepared in zip(tuple(self.waiting), await asyncio.gather(*first), strict=True):
+            if not prepared:
+                self._go_on(policy)
+
+    async def pass_through(self, app: "App", scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Run a scope that is not a request, unchanged; a lifespan starts and ends the background work."""
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+
+        async def watch(message: Any) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self.begin()
+            await send(message)
+
+        try:
+            await app(scope, receive, watch)
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._gateway.flush)
+
+    def _go_on(self, policy: "Prepares") -> None:
+        task = asyncio.get_running_loop().create_task(self._keep_trying(policy), name=f"aupgate prepare {policy.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep_trying(self, policy: "Prepares") -> None:
+        pause = FIRST_RETRY
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_RETRY)
+            if await self._try(policy, pause):
+                return
+
+    async def _try(self, policy: "Prepares", pause: float) -> bool:
+        try:
+            await asyncio.wait_for(policy.prepare(self._gateway.services), PATIENCE)
+        except (ServiceError, TimeoutError) as error:
+            _log.warning(
+                "policy %s is not ready: %s; trying again in %.1f s",
+                policy.name,
+                error if str(error) else "no answer",
+                pause,
+            )
+            return False
+        self.waiting.remove(policy)
+        return True
