@@ -7,30 +7,29 @@ scans no uploads imports no scanner.
 import logging
 import multiprocessing
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from aupgate.audit import AccessLog, AuditLog, LineWriter, open_writer
-from aupgate.config import Config, Exemption, Loaded, PolicySettings, load
-from aupgate.driver import judge, judge_body
-from aupgate.enforcement import Enforcement, Exempts, Switch
-from aupgate.engine import Engine, Exchange
-from aupgate.errors import ServiceError
-from aupgate.identity import AccountResolver, ClientResolver, load_keys, parse_address
+from aupgate.config import Loaded, PolicySettings, load
+from aupgate.enforcement import Enforcement, Switch
+from aupgate.engine import Engine
+from aupgate.errors import ConfigError, Problem
+from aupgate.exemptions import exempts
+from aupgate.gateway import Gateway, GatewayServices, Unavailable
+from aupgate.identity import AccountResolver, ClientResolver, load_keys
 from aupgate.inspection.spool import SpoolFactory
 from aupgate.metrics import Metrics
-from aupgate.model import Message, Mode, OnError, Outcome, Request, Verdict
-from aupgate.packs import ClauseIndex
+from aupgate.model import Account, Mode, OnError
+from aupgate.packs import ClauseIndex, Pack
 from aupgate.packs import load as load_packs
-from aupgate.policy import Body, Fetcher, FileInspector, FindingSink, Policy, Prepares
-from aupgate.refusal import Aup, Refusals, Renderer
-from aupgate.routes import RouteTable
+from aupgate.policy import FileInspector, FindingSink, Policy
+from aupgate.refusal import Aup, Refusals
 from aupgate.store.memory import MemoryStore
+
+_Part = TypeVar("_Part")
 
 REGISTRY: Final[Mapping[str, str]] = {
     "protocol": "aupgate.policies.protocol:Protocol",
@@ -44,6 +43,9 @@ REGISTRY: Final[Mapping[str, str]] = {
 
 ENFORCED: Final = frozenset({"protocol", "headers", "uploads"})
 """Policies that are enforced without configuration: they need no knowledge of the app. All others observe."""
+
+NEVER_EXEMPT: Final = frozenset({"protocol", "headers"})
+"""Policies that exempt nobody: what they refuse would mislead the application, whoever sends it."""
 
 REFUSE_ON_ERROR: Final = frozenset({"protocol", "headers", "uploads"})
 """Policies whose failure refuses the request without configuration; a failure of the others is counted and let pass."""
@@ -84,117 +86,59 @@ def read(
     return load(config, policies=settings_classes(), environ=environ, overrides=overrides or {})
 
 
-@dataclass(slots=True)
-class BuiltServices:
-    """The services that enabled policies may use."""
-
-    files: FileInspector
-    documents: Fetcher
-
-
-class _Unavailable:
-    """Stands where no enabled policy needs a service; using it is a fault of the policy that does."""
-
-    async def examine(self, body: Body, content_type: bytes | None, name: str) -> Any:  # noqa: ARG002 - the Protocol
-        raise ServiceError("no enabled policy asked for file inspection")
-
-    async def fetch(self, location: str) -> bytes:
-        raise ServiceError(f"{location!r} cannot be read before an adapter has given the gateway a fetcher")
-
-
-@dataclass(slots=True)
-class Gateway:
-    """The engine with everything around it that an adapter needs."""
-
-    loaded: Loaded
-    engine: Engine
-    store: MemoryStore
-    clients: ClientResolver
-    accounts: AccountResolver
-    refusals: Renderer
-    metrics: Metrics
-    spools: SpoolFactory
-    services: BuiltServices
-    switch: Switch
-    access: AccessLog | None
-    writers: Sequence[LineWriter]
-
-    @property
-    def config(self) -> Config:
-        """The configuration it was built from."""
-        return self.loaded.config
-
-    def open(self, request: Request) -> tuple[Exchange, Verdict]:
-        """Judge the head of `request`, without an await."""
-        self.metrics.begin(request)
-        exchange = self.engine.open(request)
-        return exchange, judge(exchange.head(), self.store, request.now)
-
-    async def judge_body(self, exchange: Exchange, body: Body) -> Verdict:
-        """Judge the whole body of an exchange."""
-        return await judge_body(exchange.body(body, self.services), self.store, time.time())
-
-    def close(self, exchange: Exchange, outcome: Outcome) -> None:
-        """Settle an exchange that ended."""
-        posts = exchange.end(outcome)
-        if posts:
-            # A refund belongs to the window of its charge, so the time of the request counts.
-            self.store.post(posts, exchange.request.now)
-        self.metrics.end(outcome)
-        if self.access is not None:
-            self.access.record(exchange.request, outcome)
-
-    def judge_message(self, exchange: Exchange, message: Message) -> Verdict:
-        """Judge one websocket message of an exchange."""
-        return judge(exchange.on_message(message), self.store, time.time())
-
-    def observe(self, *, on: bool) -> None:
-        """Drop every policy to observe at once, or let the configured modes hold again."""
-        self.switch.observe = on
-        self.metrics.observing(on=on)
-        _log.warning("every policy observes only, by the runtime switch" if on else "the configured modes hold again")
-
-    def preparing(self) -> list[Prepares]:
-        """Return the policies that must load something before they can judge."""
-        return [each.policy for each in self.engine.enforcements if isinstance(each.policy, Prepares)]
-
-    def flush(self) -> None:
-        """Write out the logs."""
-        for writer in self.writers:
-            writer.flush()
-
-
 def build(loaded: Loaded, *, access: str = "off") -> Gateway:
     """Build the gateway from a configuration. `access` is where access lines go when the configuration does not say.
 
-    Raises `ConfigError` when a file that the configuration names cannot be used.
+    Raises `ConfigError` with every problem of what the configuration names: packs, keys, rules, clauses, scanners.
     """
     config, base = loaded.config, loaded.base
+    parts = _Parts()
     switch, metrics = Switch(), Metrics()
-    audit = open_writer(config.log.audit, base)
-    access_writer = open_writer(config.log.access or access, base)
+    clauses = parts.take(lambda: ClauseIndex(_packs(loaded)))
+    policies = parts.take(lambda: enforcements(loaded, switch))
+    keys = parts.take(lambda: _keys(loaded))
+    files = parts.take(lambda: _files(loaded))
+    parts.problems += _misnamed(loaded, policies or (), clauses)
+    audit = parts.take(lambda: _writer(loaded, "audit", config.log.audit))
+    access_writer = parts.take(lambda: _writer(loaded, "access", config.log.access or access))
+    if parts.problems or clauses is None or policies is None:
+        raise ConfigError(parts.problems)
     sinks: list[FindingSink] = [metrics] if audit is None else [metrics, AuditLog(audit)]
-    clauses = ClauseIndex(load_packs(config.aup.packs, base, effective=config.aup.effective))
-    unavailable = _Unavailable()
+    proxies = config.client.trusted_proxies
+    unavailable = Unavailable()
     warn_of_shared_memory()
     return Gateway(
         loaded=loaded,
-        engine=Engine(enforcements(loaded, switch), clauses, sinks),
+        engine=Engine(policies, clauses, sinks),
         store=MemoryStore(config.store.max_keys),
         clients=ClientResolver(
-            _texts(config.client.trusted_proxies), source=config.client.source, ipv6_prefix=config.client.ipv6_prefix
+            None if proxies is None else [str(network) for network in proxies],
+            source=config.client.source,
+            ipv6_prefix=config.client.ipv6_prefix,
         ),
-        accounts=AccountResolver.configured(
-            config.account.sources, load_keys(base / config.account.keys.file) if config.account.keys.file else {}
-        ),
+        accounts=AccountResolver.configured(config.account.sources, keys or {}),
         refusals=Refusals(Aup(config.aup.name, config.aup.url, config.aup.contact)),
         metrics=metrics,
         spools=SpoolFactory(config.spool.dir and base / config.spool.dir, config.spool.memory, config.spool.budget),
-        services=BuiltServices(_files(loaded) or unavailable, unavailable),
+        services=GatewayServices(files or unavailable, unavailable),
         switch=switch,
         access=None if access_writer is None else AccessLog(access_writer),
         writers=[writer for writer in (audit, access_writer) if writer is not None],
     )
+
+
+class _Parts:
+    """Takes the parts of a gateway one by one and keeps what is wrong with them, to report it all at once."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def take(self, make: Callable[[], _Part]) -> _Part | None:
+        try:
+            return make()
+        except ConfigError as error:
+            self.problems += error.problems
+            return None
 
 
 def enforcements(loaded: Loaded, switch: Switch | None = None) -> list[Enforcement]:
@@ -224,36 +168,61 @@ def _enforcement(name: str, settings: PolicySettings, ceiling: Mode, switch: Swi
     )
 
 
-def exempts(exemption: Exemption) -> Exempts:
-    """Compile an exemption: everything it names must hold. Only a verified account exempts."""
-    path = RouteTable([(exemption.path, True)]) if exemption.path is not None else None
-    network = exemption.client
-
-    def matches(request: Request) -> bool:
-        if path is not None and not path.find(request.path):
-            return False
-        if exemption.account is not None:
-            account = request.account
-            if account is None or not account.verified or account.id != exemption.account:
-                return False
-        return network is None or _inside(request.client.address, network)
-
-    return matches
+def _misnamed(loaded: Loaded, policies: Sequence[Enforcement], clauses: ClauseIndex | None) -> Iterator[Problem]:
+    """Yield what the settings of policies name and nobody knows: rules, clauses; and exemptions that cannot be."""
+    for enforcement in policies:
+        name, settings = enforcement.name, loaded.policies[enforcement.name]
+        known = [rule.name.partition(".")[2] for rule in enforcement.policy.rules]
+        for rule in settings.rules.keys() - set(known):
+            yield loaded.problem(("policies", name, "rules", rule), f"unknown rule, expected one of {', '.join(known)}")
+        if settings.exempt and name in NEVER_EXEMPT:
+            yield loaded.problem(("policies", name, "exempt"), "nobody can be exempted from this policy; remove it")
+        if clauses is not None:
+            yield from _unknown_clauses(loaded, enforcement, clauses)
 
 
-def _inside(text: str, network: IPv4Network | IPv6Network) -> bool:
-    address = parse_address(text)
-    return address is not None and address in network
+def _unknown_clauses(loaded: Loaded, enforcement: Enforcement, clauses: ClauseIndex) -> Iterator[Problem]:
+    for rule in enforcement.policy.rules:
+        for clause in rule.clauses:
+            if clauses.get(clause) is None:
+                expected = f"{rule.name} names the clause `{clause}`, which no pack in aup.packs has"
+                yield loaded.problem(("policies", enforcement.name), expected)
+
+
+def _packs(loaded: Loaded) -> Sequence[Pack]:
+    aup = loaded.config.aup
+    try:
+        return load_packs(aup.packs, loaded.base, effective=aup.effective)
+    except ConfigError as error:
+        raise ConfigError([_placed(loaded, problem) for problem in error.problems]) from error
+
+
+def _placed(loaded: Loaded, problem: Problem) -> Problem:
+    """Give a problem that the packs found in the configuration its file and line."""
+    if problem.source != "configuration":
+        return problem
+    path = [
+        int(part) if part.isdecimal() else part for part in problem.key.replace("[", ".").replace("]", "").split(".")
+    ]
+    return loaded.problem(path, problem.expected)
+
+
+def _keys(loaded: Loaded) -> Mapping[str, Account]:
+    file = loaded.config.account.keys.file
+    return load_keys(loaded.base / file) if file else {}
+
+
+def _writer(loaded: Loaded, log: str, target: str) -> LineWriter | None:
+    try:
+        return open_writer(target, loaded.base)
+    except OSError as error:
+        raise ConfigError([loaded.problem(("log", log), f"cannot be written: {error.strerror}")]) from error
 
 
 def _files(loaded: Loaded) -> FileInspector | None:
     if mode_of(loaded, "uploads") is Mode.OFF:
         return None
     return cast("FileInspector", resolve(FILES)(loaded.policies["uploads"], loaded.base))
-
-
-def _texts(networks: Sequence[object] | None) -> list[str] | None:
-    return None if networks is None else [str(network) for network in networks]
 
 
 def warn_of_shared_memory() -> None:

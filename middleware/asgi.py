@@ -13,7 +13,8 @@ from time import time
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
-from aupgate.build import Gateway, build, read
+from aupgate.build import build, read
+from aupgate.gateway import Gateway
 from aupgate.http import normalise_path
 from aupgate.identity import Credentials
 from aupgate.middleware.documents import AppDocuments

@@ -8,8 +8,8 @@ from aupgate.errors import SpoolError
 from aupgate.model import BodyPlan, Judgement, Verdict, value
 
 if TYPE_CHECKING:
-    from aupgate.build import Gateway
     from aupgate.engine import Exchange
+    from aupgate.gateway import Gateway
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -37,8 +37,8 @@ class Forward:
 class Held:
     """Collects a whole body into the spool, has it judged, and replays it to the application.
 
-    Where the spool fails, or the body is too large, and the policies let it pass all the same, holding ends there: what was
-    held is replayed, and the rest streams on.
+    Where the spool fails, or the body is too large, and the policies let it pass all the same, holding ends there: what
+    was held is replayed, and the rest streams on.
     """
 
     def __init__(self, gateway: "Gateway", exchange: "Exchange", plan: BodyPlan, receive: Receive) -> None:

@@ -9,8 +9,8 @@ from aupgate.middleware.context import REQUEST_ID, forwarded_scope
 from aupgate.model import Header, Judgement, Outcome, ResponseHead, Verdict
 
 if TYPE_CHECKING:
-    from aupgate.build import Gateway
     from aupgate.engine import Exchange
+    from aupgate.gateway import Gateway
     from aupgate.middleware.asgi import App, Receive, Scope, Send
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aupgate.errors import ServiceError
 
 if TYPE_CHECKING:
-    from aupgate.build import Gateway
+    from aupgate.gateway import Gateway
     from aupgate.middleware.asgi import App, Receive, Scope, Send
     from aupgate.policy import Prepares
 

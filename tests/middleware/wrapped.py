@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from aupgate.build import REGISTRY, Gateway, build, read
+from aupgate.build import REGISTRY, build, read
 from aupgate.enforcement import Enforcement
 from aupgate.engine import Engine
+from aupgate.gateway import Gateway
 from aupgate.middleware import AcceptableUse
 from aupgate.packs import ClauseIndex
 
