@@ -1,0 +1,139 @@
+"""A reading of tar in all its ages: v7, ustar, GNU and pax. Members are found, not unpacked.
+
+Sources: POSIX.1-2017 (pax interchange format and ustar); GNU tar manual, "Basic Tar Format".
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from aupgate.inspection.bounds import Allowance, corrupt
+from aupgate.inspection.signatures import is_tar_header
+from aupgate.inspection.spool import CHUNK, Spool
+from aupgate.inspection.zips import check_name
+from aupgate.model import value
+
+_BLOCK: Final = 512
+_MAX_EXTENDED: Final = 1024 * 1024
+"""Bytes of one extended header; programs write a few hundred."""
+_BARE: Final = frozenset(b"123456")
+"""Links, devices, directories and pipes: nothing follows their header, whatever size it says."""
+_LONG_NAME, _SPARSE = ord("L"), ord("S")
+_EXTENDED: Final = frozenset(b"xX")
+_ASIDE: Final = frozenset(b"gK")
+"""Defaults for all members, and the long target of a link."""
+_PAX_RECORD: Final = re.compile(rb"(\d{1,8}) ([^=\n]{1,200})=").match
+
+
+@value
+class Member:
+    """A file in a tar: its name, and where its bytes are."""
+
+    name: str
+    start: int
+    size: int
+
+
+@value
+class _Extended:
+    """What an extended header says of the next member."""
+
+    path: bytes = b""
+    size: int | None = None
+
+
+def members(content: Spool, allowance: Allowance) -> Iterator[Member]:
+    """Yield the files in `content`. Raises `ArchiveError` when it breaks off, is damaged, or holds too many."""
+    offset, extended = 0, _Extended()
+    while (header := content.read(offset, _BLOCK)).strip(b"\x00"):
+        if not is_tar_header(header):
+            raise corrupt("the tar archive breaks off" if len(header) < _BLOCK else "the tar archive is damaged")
+        allowance.count(1)
+        kind = header[156]
+        start = _behind_sparse(content, header, offset + _BLOCK) if kind == _SPARSE else offset + _BLOCK
+        size = _size(header, extended)
+        if start + size > content.size:
+            raise corrupt("the tar archive breaks off")
+        if kind in _EXTENDED or kind == _LONG_NAME:
+            extended = _read_extended(content.read(start, _bounded(size)), kind, extended)
+        elif kind not in _ASIDE:
+            name = _checked_name(header, extended)
+            # Programs unpack kinds that they do not know as files.
+            if kind not in _BARE:
+                yield Member(name, start, size)
+            extended = _Extended()
+        offset = start + -(-size // _BLOCK) * _BLOCK
+    _check_end(content, offset, len(header))
+
+
+def _size(header: bytes, extended: _Extended) -> int:
+    if header[156] in _BARE:
+        return 0
+    return _number(header[124:136]) if extended.size is None else extended.size
+
+
+def _number(field: bytes) -> int:
+    """Return a number in octal, or in base 256 as GNU tar writes large ones."""
+    if field[0] & 0x80:
+        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+    digits = field.strip(b" \x00")
+    if not re.fullmatch(rb"[0-7]{0,12}", digits):
+        raise corrupt("the tar archive is damaged: a size is no number")
+    return int(digits or b"0", 8)
+
+
+def _checked_name(header: bytes, extended: _Extended) -> str:
+    name, prefix = header[:100].partition(b"\x00")[0], header[345:500].partition(b"\x00")[0]
+    if header[257:263] == b"ustar\x00" and prefix:
+        name = prefix + b"/" + name
+    name = extended.path or name
+    shown = name.decode("utf-8", "replace")
+    check_name(name, shown, separators=b"/")
+    return shown
+
+
+def _bounded(size: int) -> int:
+    if size > _MAX_EXTENDED:
+        raise corrupt("the tar archive has an extended header that no program writes")
+    return size
+
+
+def _read_extended(data: bytes, kind: int, before: _Extended) -> _Extended:
+    if kind == _LONG_NAME:
+        return _Extended(data.rstrip(b"\x00"), before.size)
+    path, size, at = before.path, before.size, 0
+    while found := _PAX_RECORD(data, at):
+        at += max(int(found[1]), 1)
+        text = data[found.end() : at].rstrip(b"\n")
+        if found[2] == b"path":
+            path = text
+        elif found[2] == b"size":
+            size = _decimal(text)
+    return _Extended(path, size)
+
+
+def _decimal(digits: bytes) -> int:
+    if not re.fullmatch(rb"\d{1,15}", digits):
+        raise corrupt("the tar archive is damaged: a size is no number")
+    return int(digits)
+
+
+def _behind_sparse(content: Spool, header: bytes, offset: int) -> int:
+    """Return the offset behind the maps that follow a sparse file's header; each says whether there is one more."""
+    more = header[482]
+    while more:
+        block = content.read(offset, _BLOCK)
+        if len(block) < _BLOCK:
+            raise corrupt("the tar archive breaks off")
+        more, offset = block[504], offset + _BLOCK
+    return offset
+
+
+def _check_end(content: Spool, offset: int, at_hand: int) -> None:
+    """Check that a block of zeros ends the archive, and that nothing but zeros follows."""
+    if at_hand < _BLOCK:
+        raise corrupt("the tar archive breaks off")
+    while piece := content.read(offset, CHUNK):
+        if piece.strip(b"\x00"):
+            raise corrupt("the tar archive has data behind its end")
+        offset += len(piece)
