@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from aupgate.enforcement import Enforcement
 from aupgate.model import (
-    KEEP,
     Finding,
     Meter,
     MeterKind,
@@ -30,8 +29,10 @@ class Asked:
 
     enforcement: Enforcement
     on_readings: OnReadings
-    places: list[int]
+    places: Sequence[int]
     """Where its meters went: an index into the gating group, or its complement into the groups apart."""
+    together: slice | None = None
+    """The part of the gating group, where all of its meters went there."""
 
 
 class Counting:
@@ -44,26 +45,25 @@ class Counting:
         self._apart: list[list[Meter]] = []
         self.asked: list[Asked] = []
 
-    def ask(
-        self,
-        enforcement: Enforcement,
-        meters: Sequence[Meter],
-        on_readings: OnReadings,
-        request: Request,
-    ) -> None:
+    def ask(self, enforcement: Enforcement, meters: Sequence[Meter], on_readings: OnReadings, request: Request) -> None:
         """Arrange `meters`; those of rules that are off are left out."""
         whole = enforcement.mode(request) if enforcement.uniform else None
-        places = []
-        for meter in meters:
-            mode = whole or enforcement.mode_of(meter.quota.rule, request)
-            if mode is Mode.ENFORCE and meter.quota.gate:
-                places.append(len(self._gate))
-                self._gate.append(meter)
-            elif mode is not Mode.OFF:
-                places.append(~len(self._apart))
-                self._apart.append([meter])
-        if places:
-            self.asked.append(Asked(enforcement, on_readings, places))
+        if whole is Mode.ENFORCE and all(meter.quota.gate for meter in meters):
+            start = len(self._gate)
+            self._gate += meters
+            self.asked.append(Asked(enforcement, on_readings, (), slice(start, len(self._gate))))
+            return
+        places = [self._place(meter, whole or enforcement.mode_of(meter.quota.rule, request)) for meter in meters]
+        self.asked.append(Asked(enforcement, on_readings, [place for place in places if place is not None]))
+
+    def _place(self, meter: Meter, mode: Mode) -> int | None:
+        if mode is Mode.OFF:
+            return None
+        if mode is Mode.ENFORCE and meter.quota.gate:
+            self._gate.append(meter)
+            return len(self._gate) - 1
+        self._apart.append([meter])
+        return ~(len(self._apart) - 1)
 
     @property
     def groups(self) -> list[list[Meter]]:
@@ -71,21 +71,22 @@ class Counting:
         return [self._gate, *self._apart]
 
     @staticmethod
-    def readings_of(asked: Asked, answered: Sequence[Sequence[Reading]]) -> list[Reading]:
+    def readings_of(asked: Asked, answered: Sequence[Sequence[Reading]]) -> Sequence[Reading]:
         """Return the readings of one policy's meters from what the store answered."""
         gate = answered[0]
+        if asked.together is not None:
+            return gate[asked.together]
         return [gate[place] if place >= 0 else answered[1 + ~place][0] for place in asked.places]
 
 
 def to_settle(answered: Sequence[Sequence[Reading]]) -> list[Meter]:
     """Return the meters that were charged and must be looked at again when the exchange ends."""
-    return [
-        reading.meter
-        for group in answered
-        if all(reading.admitted for reading in group)
-        for reading in group
-        if reading.meter.quota.settle is not KEEP or reading.meter.quota.kind is MeterKind.LEASE
-    ]
+    unsettled = []
+    for group in answered:
+        settling = [reading for reading in group if reading.meter.quota.settles]
+        if settling and all(reading.admitted for reading in group):
+            unsettled += [reading.meter for reading in settling]
+    return unsettled
 
 
 def settle(meter: Meter, outcome: Outcome) -> list[Post]:

@@ -13,6 +13,10 @@ WHOLE: Final = 10_000
 """A share is counted in hundredths of a per cent."""
 
 
+def _any_of(exempt: Sequence[Exempts]) -> Exempts | None:
+    return (lambda request: any(exempts(request) for exempts in exempt)) if exempt else None
+
+
 class Switch:
     """The runtime switch that drops every policy to observe at once, and back."""
 
@@ -45,7 +49,8 @@ class Enforcement:
         self.on_error = on_error
         self._ceiling = ceiling
         self._share = round(share * WHOLE / 100)
-        self._exempt = tuple(exempt)
+        self.exempts = _any_of(exempt)
+        """Tells whether the operator exempted a request from the policy; None when nobody is."""
         self._switch = switch or Switch()
         self._rules = {rule.name: rule for rule in policy.rules}
         self._weaker = {
@@ -69,10 +74,6 @@ class Enforcement:
     def rule(self, name: str) -> Rule:
         """Return the rule called `name`; a rule that the policy did not declare is a fault of the policy."""
         return self._rules[name]
-
-    def exempts(self, request: Request) -> bool:
-        """Return whether the operator exempted this request from the policy."""
-        return bool(self._exempt) and any(exempts(request) for exempts in self._exempt)
 
     def _in_share(self, request: Request) -> bool:
         if self._share == WHOLE:

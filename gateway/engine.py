@@ -6,7 +6,7 @@ each a property test of its name: refuse trumps allow; observe never changes an 
 absent; a faulty policy follows on_error; take is all or nothing; end runs exactly once.
 """
 
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,6 +73,7 @@ class Inspect:
 Readings = list[list[Reading]]
 HeadSteps = Generator[Take, Readings, Verdict]
 BodySteps = Generator[Take | Inspect, Any, Verdict]
+Counted = Generator[Take, Readings, tuple[Judgement | None, tuple[Header, ...]]]
 
 
 class Engine:
@@ -87,15 +88,15 @@ class Engine:
         self.enforcements = tuple(enforcements)
         self.clauses = clauses
         self.sinks = tuple(sinks)
-        each = [(enforcement, enforcement.policy) for enforcement in self.enforcements]
-        self.sanitise = tuple((e, p.sanitise) for e, p in each if isinstance(p, Sanitises))
-        self.request = tuple((e, p.on_request) for e, p in each if isinstance(p, JudgesRequests))
-        self.measure = tuple((e, p.meters, p.on_readings) for e, p in each if isinstance(p, Measures))
-        self.body = tuple((e, p) for e, p in each if isinstance(p, InspectsBodies))
-        self.message = tuple((e, p.on_message) for e, p in each if isinstance(p, JudgesMessages))
-        self.response = tuple((e, p.on_response) for e, p in each if isinstance(p, SeesResponses))
-        self.end = tuple((e, p.on_end) for e, p in each if isinstance(p, SeesEnds))
-        self.on_readings: dict[str, OnReadings] = {e.name: on_readings for e, _, on_readings in self.measure}
+        each = [(enforcement, enforcement.policy, enforcement.exempts) for enforcement in self.enforcements]
+        self.sanitise = tuple((e, p.sanitise, x) for e, p, x in each if isinstance(p, Sanitises))
+        self.request = tuple((e, p.on_request, x) for e, p, x in each if isinstance(p, JudgesRequests))
+        self.measure = tuple((e, p.meters, p.on_readings, x) for e, p, x in each if isinstance(p, Measures))
+        self.body = tuple((e, p, x) for e, p, x in each if isinstance(p, InspectsBodies))
+        self.message = tuple((e, p.on_message, x) for e, p, x in each if isinstance(p, JudgesMessages))
+        self.response = tuple((e, p.on_response, x) for e, p, x in each if isinstance(p, SeesResponses))
+        self.end = tuple((e, p.on_end, x) for e, p, x in each if isinstance(p, SeesEnds))
+        self.on_readings: dict[str, OnReadings] = {e.name: on_readings for e, _, on_readings, _ in self.measure}
 
     def open(self, request: Request) -> "Exchange":
         """Start judging `request`."""
@@ -126,16 +127,20 @@ class Exchange:
         edits, refusal = self._sanitise()
         if refusal is not None:
             return Verdict(refusal, self.judgements)
-        for enforcement, on_request in engine.request:
-            if (refusal := self._ask(enforcement, on_request, request)) is not None:
+        for enforcement, on_request, exempts in engine.request:
+            if exempts is not None and exempts(request):
+                continue
+            try:
+                findings = on_request(request)
+            except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+                findings = (fault(enforcement, error),)
+            if findings and (refusal := self._judge(enforcement, findings)) is not None:
                 return Verdict(refusal, self.judgements)
-        counting = Counting()
-        for enforcement, meters, on_readings in engine.measure:
-            if (refusal := self._ask_meters(counting, enforcement, meters, on_readings)) is not None:
-                return Verdict(refusal, self.judgements)
-        refusal, fields = yield from self._count(counting)
-        if refusal is not None:
-            return Verdict(refusal, self.judgements, fields)
+        fields: tuple[Header, ...] = ()
+        if engine.measure:
+            refusal, fields = yield from self._measure()
+            if refusal is not None:
+                return Verdict(refusal, self.judgements, fields)
         held, observed, refusal = self._plan_bodies()
         return Verdict(refusal, self.judgements, fields, edits, held, observed)
 
@@ -177,8 +182,8 @@ class Exchange:
     def on_message(self, message: Message) -> HeadSteps:
         """Judge one websocket message. Needs at most one take."""
         counting = Counting()
-        for enforcement, on_message in self._engine.message:
-            if enforcement.exempts(self.request):
+        for enforcement, on_message, exempts in self._engine.message:
+            if exempts is not None and exempts(self.request):
                 continue
             try:
                 effects = on_message(self.request, message)
@@ -204,8 +209,8 @@ class Exchange:
         """Show the response's head to the policies; return the edits and posts they make of it."""
         edits: list[HeaderEdits] = []
         posts: list[Post] = []
-        for enforcement, on_response in self._engine.response:
-            if enforcement.exempts(self.request):
+        for enforcement, on_response, exempts in self._engine.response:
+            if exempts is not None and exempts(self.request):
                 continue
             try:
                 effects = on_response(self.request, head)
@@ -226,8 +231,8 @@ class Exchange:
             return []
         self._ended = True
         posts = [post for meter in self._unsettled for post in settle(meter, outcome)]
-        for enforcement, on_end in self._engine.end:
-            if enforcement.exempts(self.request):
+        for enforcement, on_end, exempts in self._engine.end:
+            if exempts is not None and exempts(self.request):
                 continue
             try:
                 posts += on_end(self.request, outcome)
@@ -239,8 +244,8 @@ class Exchange:
 
     def _sanitise(self) -> tuple[HeaderEdits | None, Judgement | None]:
         edits: HeaderEdits | None = None
-        for enforcement, sanitise in self._engine.sanitise:
-            if enforcement.exempts(self.request):
+        for enforcement, sanitise, exempts in self._engine.sanitise:
+            if exempts is not None and exempts(self.request):
                 continue
             try:
                 wanted = sanitise(self.request)
@@ -254,38 +259,22 @@ class Exchange:
                 edits = wanted if edits is None else HeaderEdits(edits.remove | wanted.remove, edits.add + wanted.add)
         return edits, None
 
-    def _ask(
-        self,
-        enforcement: Enforcement,
-        on_request: Callable[[Request], Sequence[Finding]],
-        request: Request,
-    ) -> Judgement | None:
-        if enforcement.exempts(request):
-            return None
-        try:
-            findings = on_request(request)
-        except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
-            findings = [fault(enforcement, error)]
-        return self._judge(enforcement, findings) if findings else None
+    def _measure(self) -> Counted:
+        counting = Counting()
+        for enforcement, meters, on_readings, exempts in self._engine.measure:
+            if exempts is not None and exempts(self.request):
+                continue
+            try:
+                wanted = meters(self.request)
+            except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+                if (refusal := self._judge(enforcement, [fault(enforcement, error)])) is not None:
+                    return refusal, ()
+                continue
+            if wanted:
+                counting.ask(enforcement, wanted, on_readings, self.request)
+        return (yield from self._count(counting))
 
-    def _ask_meters(
-        self,
-        counting: Counting,
-        enforcement: Enforcement,
-        meters: Callable[[Request], Sequence[Meter]],
-        on_readings: OnReadings,
-    ) -> Judgement | None:
-        if enforcement.exempts(self.request):
-            return None
-        try:
-            wanted = meters(self.request)
-        except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
-            return self._judge(enforcement, [fault(enforcement, error)])
-        if wanted:
-            counting.ask(enforcement, wanted, on_readings, self.request)
-        return None
-
-    def _count(self, counting: Counting) -> Generator[Take, Readings, tuple[Judgement | None, tuple[Header, ...]]]:
+    def _count(self, counting: Counting) -> Counted:
         if not counting.asked:
             return None, ()
         try:
@@ -309,10 +298,9 @@ class Exchange:
 
     def _plan_bodies(self) -> tuple[BodyPlan | None, BodyPlan | None, Judgement | None]:
         """Ask every policy whether it wants the body; return the plan to hold it by and the plan to observe it by."""
-        plans: dict[Mode, list[BodyPlan]] = {Mode.ENFORCE: [], Mode.OBSERVE: []}
         refusal: Judgement | None = None
-        for enforcement, policy in self._engine.body:
-            if enforcement.exempts(self.request):
+        for enforcement, policy, exempts in self._engine.body:
+            if exempts is not None and exempts(self.request):
                 continue
             try:
                 plan = policy.wants_body(self.request)
@@ -321,9 +309,13 @@ class Exchange:
                 continue
             if plan is not None:
                 self._plans.append((enforcement, policy, plan))
-                plans[enforcement.mode(self.request)].append(plan)
-        held, observed = (min(found, key=_plan_size, default=None) for found in plans.values())
-        return held, observed, refusal
+        if not self._plans:
+            return None, None, refusal
+        return self._smallest_plan(Mode.ENFORCE), self._smallest_plan(Mode.OBSERVE), refusal
+
+    def _smallest_plan(self, mode: Mode) -> BodyPlan | None:
+        plans = [plan for enforcement, _, plan in self._plans if enforcement.mode(self.request) is mode]
+        return min(plans, key=_plan_size, default=None)
 
     def _judge(self, enforcement: Enforcement, findings: Sequence[Finding]) -> Judgement | None:
         """Record each finding in the mode that holds for it; return the first that ends the request."""

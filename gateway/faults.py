@@ -4,9 +4,9 @@ import logging
 from typing import Final
 
 from aupgate.enforcement import Enforcement
-from aupgate.model import Action, Disclosure, Finding, OnError, Rule
+from aupgate.model import INTERNAL_ERROR, Action, Disclosure, Finding, OnError, Rule
 
-FAULT: Final = Rule("internal.error", "A check could not be made", Disclosure.NONE)
+FAULT: Final = Rule(INTERNAL_ERROR, "A check could not be made", Disclosure.NONE)
 
 RETRY_AFTER: Final = 5.0
 """Seconds that a client refused because of a fault is asked to wait."""

@@ -6,10 +6,11 @@ Nothing here raises on input from the network; what cannot be understood yields 
 import math
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from aupgate.model import Header, MeterKind, Reading, Request
+from aupgate.model import Header, MeterKind, Quota, Reading, Request
 
 _PLAIN: Final = bytes(set(range(0x80)) - set(b"%;\\"))
 _ABSOLUTE: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/\\]*")
@@ -119,6 +120,7 @@ _SF_TEXT: Final = re.compile(r"[\x20-\x7e]*").fullmatch
 _SF_LARGEST: Final = 999_999_999_999_999
 
 
+@lru_cache(maxsize=1024)
 def sf_string(text: str) -> str:
     """Serialise `text` as a structured-field String (RFC 9651 section 4.1.6).
 
@@ -142,24 +144,20 @@ def rate_limit_fields(readings: Iterable[Reading]) -> tuple[Header, ...]:
     quota is whole, or for a rate that refuses until the request would pass, rounded up as in `retry_after`. Empty
     without such a rate.
     """
-    rates = {
-        reading.meter.quota.name: reading
-        for reading in readings
-        if reading.meter.quota.kind is MeterKind.RATE and reading.meter.quota.gate
-    }
+    rates = [reading for reading in readings if reading.meter.quota.kind is MeterKind.RATE and reading.meter.quota.gate]
     if not rates:
         return ()
-    policies = ", ".join(_policy_item(reading) for reading in rates.values())
-    tightest = min(rates.values(), key=_room)
-    return (b"ratelimit-policy", policies.encode()), (
-        b"ratelimit",
-        _limit_item(tightest).encode(),
-    )
+    policies = _policy_items(tuple([reading.meter.quota for reading in rates]))
+    return (b"ratelimit-policy", policies), (b"ratelimit", _limit_item(min(rates, key=_room)).encode())
 
 
-def _policy_item(reading: Reading) -> str:
-    quota = reading.meter.quota
-    return f"{sf_string(quota.name)};q={_sf_integer(quota.limit)};w={_sf_integer(quota.window)}"
+@lru_cache(maxsize=4096)  # a site has few combinations of limits that hold for one request
+def _policy_items(quotas: tuple[Quota, ...]) -> bytes:
+    items = {
+        quota.name: f"{sf_string(quota.name)};q={_sf_integer(quota.limit)};w={_sf_integer(quota.window)}"
+        for quota in quotas
+    }
+    return ", ".join(items.values()).encode()
 
 
 def _limit_item(reading: Reading) -> str:

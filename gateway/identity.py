@@ -140,6 +140,8 @@ class Credentials(NamedTuple):
     """What an adapter knows of a request that may name an account."""
 
     headers: Sequence[Header]
+    fields: Mapping[bytes, bytes]
+    """The first value of each header field, by its name in lower case."""
     user: object | None = None
     """The user object that an authentication middleware left in the ASGI scope."""
 
@@ -173,10 +175,10 @@ def _source(text: str, keys: Mapping[str, Account]) -> Source:
         return _from_scope
     wanted = name.lower().encode()
     if kind == "key":
-        return lambda credentials: _known_key(_field(credentials.headers, wanted), keys, text)
+        return lambda credentials: _known_key(credentials.fields.get(wanted), keys, text)
     if kind == "cookie":
-        return lambda credentials: _unverified(_cookie(credentials.headers, name.encode()), text)
-    return lambda credentials: _unverified(_field(credentials.headers, wanted), text)
+        return lambda credentials: _unverified(_cookie(credentials, name.encode()), text)
+    return lambda credentials: _unverified(credentials.fields.get(wanted), text)
 
 
 def _from_scope(credentials: Credentials) -> Account | None:
@@ -199,7 +201,7 @@ def _known_key(key: bytes | None, keys: Mapping[str, Account], source: str) -> A
         return None
     # The key is secret and the table is of its digests: an equal digest is proof, and comparing digests leaks nothing
     # of use.
-    found = keys.get(sha256(key).hexdigest())
+    found = keys.get(sha256(key.strip()).hexdigest())
     return found and Account(found.id, source, verified=True, plan=found.plan, parent=found.parent)
 
 
@@ -207,16 +209,11 @@ def _unverified(text: bytes | None, source: str) -> Account | None:
     return Account(text.decode("latin-1"), source, verified=False) if text else None
 
 
-def _field(headers: Sequence[Header], wanted: bytes) -> bytes | None:
-    for name, text in headers:
-        if name.lower() == wanted:
-            return text.strip()
-    return None
-
-
-def _cookie(headers: Sequence[Header], wanted: bytes) -> bytes | None:
-    for name, text in headers:
-        if name.lower() != b"cookie":
+def _cookie(credentials: Credentials, wanted: bytes) -> bytes | None:
+    if b"cookie" not in credentials.fields:
+        return None
+    for name, text in credentials.headers:  # HTTP/2 may split the field (RFC 9113 section 8.2.3)
+        if name.lower() != b"cookie" or wanted not in text:
             continue
         for pair in text.split(b";"):
             key, _, found = pair.partition(b"=")

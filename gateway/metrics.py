@@ -1,118 +1,110 @@
-"""Prometheus metrics. Children are looked up once for each label set and kept, so that a request costs an increment."""
+"""Prometheus metrics: plain counters on the request's path, made into metric families when somebody asks.
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
+The counters are those of one event loop, so that counting needs no lock.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
 )
+from prometheus_client.registry import Collector
 
-from aupgate.model import Judgement, Outcome, Request
+from aupgate.model import INTERNAL_ERROR, Judgement, Outcome, Request
 
-_BUCKETS = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-)
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the duration histogram, in seconds."""
 
 
-class Metrics:
+class Metrics(Collector):
     """The gateway's metrics, in a registry of their own. Also a `FindingSink`: findings are counted."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "aupgate_requests",
-            "Exchanges ended, by who answered and class of status",
-            ["outcome", "status"],
-            registry=self.registry,
-        )
-        self._findings = Counter(
-            "aupgate_findings",
-            "Findings, by rule, action and the mode they were judged in",
-            ["policy", "rule", "action", "mode"],
-            registry=self.registry,
-        )
-        self._faults = Counter(
-            "aupgate_faults",
-            "Failures inside a policy or a service it needs",
-            ["policy"],
-            registry=self.registry,
-        )
-        self._uncertain = Counter(
-            "aupgate_uncertain_clients",
-            "Requests whose client is not certain, because client.trusted_proxies is not set",
-            registry=self.registry,
-        )
-        self._duration = Histogram(
-            "aupgate_request_duration_seconds",
-            "Whole exchanges",
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self._in_flight = Gauge("aupgate_requests_in_flight", "Exchanges under way", registry=self.registry)
-        self._bytes = Counter(
-            "aupgate_bytes",
-            "Body bytes, by direction",
-            ["direction"],
-            registry=self.registry,
-        )
-        self._observing = Gauge(
-            "aupgate_observing",
-            "1 while the runtime switch holds every policy at observe",
-            registry=self.registry,
-        )
-        self._in, self._out = self._bytes.labels("in"), self._bytes.labels("out")
-        self._ended: dict[tuple[str, int], Counter] = {}
-        self._found: dict[tuple[str, str, str], Counter] = {}
+        self.registry.register(self)
+        self._ended: Counter[tuple[str, int]] = Counter()
+        self._findings: Counter[tuple[str, str, str, str]] = Counter()
+        self._faults: Counter[str] = Counter()
+        self._durations = [0] * (len(BUCKETS) + 1)
+        self._seconds = 0.0
+        self._bytes_in = 0
+        self._bytes_out = 0
+        self._in_flight = 0
+        self._uncertain = 0
+        self._observing = False
 
     def begin(self, request: Request) -> None:
         """Count an exchange that starts."""
-        self._in_flight.inc()
+        self._in_flight += 1
         if not request.client.certain:
-            self._uncertain.inc()
+            self._uncertain += 1
 
     def end(self, outcome: Outcome) -> None:
         """Count an exchange that ended."""
-        self._in_flight.dec()
-        key = (
-            "refused" if outcome.refused else "aborted" if outcome.aborted else "passed",
-            outcome.status // 100,
-        )
-        counter = self._ended.get(key)
-        if counter is None:
-            counter = self._ended[key] = self._requests.labels(key[0], f"{key[1]}xx" if key[1] else "none")
-        counter.inc()
-        self._duration.observe(outcome.duration)
-        self._in.inc(outcome.bytes_in)
-        self._out.inc(outcome.bytes_out)
+        self._in_flight -= 1
+        answered = "refused" if outcome.refused else "aborted" if outcome.aborted else "passed"
+        self._ended[answered, outcome.status // 100] += 1
+        self._durations[bisect_left(BUCKETS, outcome.duration)] += 1
+        self._seconds += outcome.duration
+        self._bytes_in += outcome.bytes_in
+        self._bytes_out += outcome.bytes_out
 
     def record(self, request: Request, judgement: Judgement) -> None:  # noqa: ARG002 - the FindingSink protocol
         """Count a finding."""
         finding = judgement.finding
-        if finding.rule == "internal.error":
-            self._faults.labels(str(finding.evidence.get("policy", ""))).inc()
-        key = (finding.rule, finding.action, judgement.mode)
-        counter = self._found.get(key)
-        if counter is None:
-            counter = self._found[key] = self._findings.labels(finding.policy, *key)
-        counter.inc()
+        self._findings[finding.policy, finding.rule, finding.action, judgement.mode] += 1
+        if finding.rule == INTERNAL_ERROR:
+            self._faults[str(finding.evidence["policy"])] += 1
 
     def observing(self, *, on: bool) -> None:
         """Show the state of the runtime switch."""
-        self._observing.set(on)
+        self._observing = on
 
     def render(self) -> bytes:
         """Return the text exposition of all metrics."""
         return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric families; called by the registry."""
+        requests = CounterMetricFamily(
+            "aupgate_requests", "Exchanges ended, by who answered and class of status", labels=["outcome", "status"]
+        )
+        for (outcome, status), count in self._ended.items():
+            requests.add_metric([outcome, f"{status}xx" if status else "none"], count)
+        findings = CounterMetricFamily(
+            "aupgate_findings",
+            "Findings, by rule, action and the mode they were judged in",
+            labels=["policy", "rule", "action", "mode"],
+        )
+        for labels, count in self._findings.items():
+            findings.add_metric(list(labels), count)
+        faults = CounterMetricFamily("aupgate_faults", "Failures inside a policy or a service", labels=["policy"])
+        for policy, count in self._faults.items():
+            faults.add_metric([policy], count)
+        transferred = CounterMetricFamily("aupgate_bytes", "Body bytes, by direction", labels=["direction"])
+        transferred.add_metric(["in"], self._bytes_in)
+        transferred.add_metric(["out"], self._bytes_out)
+        yield from (requests, findings, faults, transferred, self._duration_family())
+        yield GaugeMetricFamily("aupgate_requests_in_flight", "Exchanges under way", self._in_flight)
+        yield CounterMetricFamily(
+            "aupgate_uncertain_clients",
+            "Requests whose client is not certain, because client.trusted_proxies is not set",
+            self._uncertain,
+        )
+        yield GaugeMetricFamily(
+            "aupgate_observing", "1 while the runtime switch holds every policy at observe", float(self._observing)
+        )
+
+    def _duration_family(self) -> HistogramMetricFamily:
+        below, buckets = 0, []
+        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self._durations, strict=True):
+            below += count
+            buckets.append((bound, below))
+        return HistogramMetricFamily("aupgate_request_duration_seconds", "Whole exchanges", buckets, self._seconds)

@@ -26,6 +26,12 @@ def value(cls: type[_T]) -> type[_T]:
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
+def unique(cls: type[_T]) -> type[_T]:
+    """Make `cls` a slotted value that equals only itself, so that looking one up compares no fields."""
+    return dataclass(slots=True, eq=False)(cls)
+
+
 class Mode(StrEnum):
     """How far a rule goes: `enforce` acts, `observe` records and changes nothing, `off` is absent."""
 
@@ -114,6 +120,12 @@ class Tls:
     ja4: str | None = None
 
 
+def first_values(headers: Sequence[Header]) -> dict[bytes, bytes]:
+    """Return the first value of each field, by its name in lower case."""
+    # Reversed, so that of duplicates the first stays.
+    return {name.lower(): text for name, text in reversed(headers)}
+
+
 class Request:
     """The head of one request, as every policy sees it.
 
@@ -123,7 +135,7 @@ class Request:
     """
 
     __slots__ = (
-        "_cookies", "_fields", "account", "client", "headers", "http_version", "id", "kind", "method", "now", "path",
+        "_fields", "account", "client", "headers", "http_version", "id", "kind", "method", "now", "path",
         "query", "scheme", "standing", "target", "tls",
     )  # fmt: skip
 
@@ -144,6 +156,7 @@ class Request:
         standing: Standing = Standing.GOOD,
         tls: Tls | None = None,
         kind: str = "http",
+        fields: Mapping[bytes, bytes] | None = None,
     ) -> None:
         self.id = id
         self.kind = kind
@@ -159,15 +172,11 @@ class Request:
         self.standing = standing
         self.tls = tls
         self.now = now
-        self._fields: dict[bytes, bytes] | None = None
+        self._fields = first_values(headers) if fields is None else fields
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of the field `name` (lower case), or None."""
-        fields = self._fields
-        if fields is None:
-            # Reversed, so that of duplicates the first stays.
-            fields = self._fields = {key.lower(): text for key, text in reversed(self.headers)}
-        return fields.get(name)
+        return self._fields.get(name)
 
     def header_values(self, name: bytes) -> list[bytes]:
         """Return every value of the field `name` (lower case), in order."""
@@ -201,6 +210,10 @@ class Clause:
     person: str = ""
     """What remains a person's work, if anything."""
     url: str = ""
+
+
+INTERNAL_ERROR: Final = "internal.error"
+"""The rule of findings about a failure inside a policy or a service it needs; no policy declares it."""
 
 
 @value
@@ -296,9 +309,9 @@ class Settle:
 KEEP: Final = Settle()
 
 
-@value
+@unique
 class Quota:
-    """The part of a meter that never changes: what is allowed, over how long, and for which rule."""
+    """The part of a meter that never changes: what is allowed, over how long, for which rule. Made once, at start."""
 
     rule: str
     name: str
@@ -311,6 +324,12 @@ class Quota:
     gate: bool = True
     """False: it only tallies and never stands in the way."""
     settle: Settle = KEEP
+    settles: bool = field(init=False, default=False)
+    """True when a charge must be looked at again once the exchange ends."""
+
+    def __post_init__(self) -> None:
+        """Work out `settles`."""
+        object.__setattr__(self, "settles", self.settle is not KEEP or self.kind is MeterKind.LEASE)
 
 
 @value

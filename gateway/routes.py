@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-import re2  # type: ignore[import-untyped] # it ships no types
+import re2
 
 from aupgate.http import normalise_path
 from aupgate.model import value
@@ -29,6 +29,10 @@ _CONVERTERS: Final = {
     "float": r"[0-9]+(?:\.[0-9]+)?",
     "uuid": r"[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}",
 }
+MOST_PATHS: Final = 4096
+"""Paths whose look-up is remembered; the memory starts anew when it is full."""
+LONGEST_PATH: Final = 256
+"""Characters of a path that is remembered: clients choose paths."""
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 
 
@@ -168,6 +172,7 @@ class RouteTable(Generic[T]):
     def __init__(self, entries: Sequence[tuple[str, T]]) -> None:
         self._values = tuple(each for _, each in entries)
         self._root = _Node()
+        self._known: dict[str, Sequence[T]] = {}
         for index, (text, _) in enumerate(entries):
             self._add(parse_template(text), index)
 
@@ -186,12 +191,19 @@ class RouteTable(Generic[T]):
 
     def find(self, path: str) -> Sequence[T]:
         """Return the values of all templates that match `path`, in the order of declaration."""
+        known = self._known.get(path)
+        if known is None:
+            if len(self._known) >= MOST_PATHS:
+                self._known.clear()
+            known = self._find(path)
+            if len(path) <= LONGEST_PATH:
+                self._known[path] = known
+        return known
+
+    def _find(self, path: str) -> Sequence[T]:
         if not path.startswith("/"):
             return ()
-        found = self._walk(_split(path))
-        if len(found) > 1:
-            found.sort()
-        return [self._values[index] for index in found]
+        return tuple(self._values[index] for index in sorted(self._walk(_split(path))))
 
     def _walk(self, segments: Sequence[str]) -> list[int]:
         found: list[int] = []

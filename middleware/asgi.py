@@ -21,7 +21,7 @@ from aupgate.middleware.documents import AppDocuments
 from aupgate.middleware.flow import HttpFlow
 from aupgate.middleware.lifespan import Preparation
 from aupgate.middleware.websocket import WebSocketFlow
-from aupgate.model import Account, Client, Header, Request
+from aupgate.model import Account, Client, Header, Request, first_values
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -78,6 +78,7 @@ class AcceptableUse:
         headers: list[Header] = scope["headers"] if isinstance(scope["headers"], list) else list(scope["headers"])
         peer = scope.get("client")
         client = self.gateway.clients.resolve(peer[0] if peer else None, headers)
+        fields = first_values(headers)
         raw = raw_path(scope)
         query: bytes = scope.get("query_string", b"")
         return Request(
@@ -90,19 +91,25 @@ class AcceptableUse:
             scheme=scope.get("scheme", "http"),
             http_version=scope.get("http_version", "1.1"),
             client=client,
-            account=await self._resolve_account(scope, headers),
+            account=(
+                self.gateway.accounts.resolve(Credentials(headers, fields, scope.get("user")))
+                if self._account is None
+                else await self._named_account(self._account, scope, headers, fields)
+            ),
             now=time(),
             kind=scope["type"],
+            fields=fields,
         )
 
-    async def _resolve_account(self, scope: Scope, headers: list[Header]) -> Account | None:
-        if self._account is not None:
-            found = self._account(scope)
-            if isawaitable(found):
-                found = await found
-            if found is not None:
-                return found if isinstance(found, Account) else Account(str(found), "callable", verified=True)
-        return self.gateway.accounts.resolve(Credentials(headers, scope.get("user")))
+    async def _named_account(
+        self, name: AccountOf, scope: Scope, headers: list[Header], fields: Mapping[bytes, bytes]
+    ) -> Account | None:
+        found = name(scope)
+        if isawaitable(found):
+            found = await found
+        if found is None:
+            return self.gateway.accounts.resolve(Credentials(headers, fields, scope.get("user")))
+        return found if isinstance(found, Account) else Account(str(found), "callable", verified=True)
 
     def _warn(self, client: Client) -> None:
         self._warned = True

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from aupgate.middleware.asgi import Scope
 
 REQUEST_ID: Final = b"x-request-id"
+_OWN: Final = frozenset({REQUEST_ID})
+_OWN_WITH_LENGTH: Final = frozenset({REQUEST_ID, b"content-length", b"transfer-encoding"})
 
 
 class RequestContext:
@@ -53,10 +55,10 @@ def forwarded_scope(scope: "Scope", exchange: "Exchange", verdict: Verdict, leng
     """
     request = exchange.request
     headers: Sequence[Header] = request.headers if verdict.edits is None else verdict.edits.apply(request.headers)
-    drop = {REQUEST_ID} if length is None else {REQUEST_ID, b"content-length", b"transfer-encoding"}
-    forwarded = [pair for pair in headers if pair[0].lower() not in drop]
-    if length is not None:
-        forwarded.append((b"content-length", b"%d" % length))
-    forwarded.append((REQUEST_ID, request.id.encode()))
+    own = [] if length is None else [(b"content-length", b"%d" % length)]
+    own.append((REQUEST_ID, request.id.encode()))
+    if length is not None or request.header(REQUEST_ID) is not None:
+        headers = [pair for pair in headers if pair[0].lower() not in (_OWN if length is None else _OWN_WITH_LENGTH)]
+    forwarded = [*headers, *own]
     behind = {"client": (request.client.address, 0)} if request.client.hops else {}
     return {**scope, "headers": forwarded, "aupgate": RequestContext(exchange), **behind}

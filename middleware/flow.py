@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 class HttpFlow:
     """Runs the application for one request, or refuses it, and settles the exchange exactly once."""
 
+    __slots__ = (
+        "_aborted", "_bytes_in", "_bytes_out", "_complete", "_exchange", "_fields", "_gateway", "_receive", "_refused",
+        "_request", "_scope", "_send", "_start", "_status",
+    )  # fmt: skip
+
     def __init__(
         self, gateway: "Gateway", exchange: "Exchange", scope: "Scope", receive: "Receive", send: "Send"
     ) -> None:
@@ -79,15 +84,19 @@ class HttpFlow:
 
     def _response_fields(self, message: Any) -> list[Header]:
         fields: list[Header] = list(message.get("headers", ()))
-        head = ResponseHead(message["status"], fields)
+        if self._gateway.engine.response:
+            fields = self._edited(ResponseHead(message["status"], fields), fields)
+        if REQUEST_ID not in [name.lower() for name, _ in fields]:
+            fields.append((REQUEST_ID, self._request.id.encode()))
+        fields += self._fields
+        return fields
+
+    def _edited(self, head: ResponseHead, fields: list[Header]) -> list[Header]:
         edits, posts = self._exchange.response(head)
         if posts:
             self._gateway.store.post(posts, self._request.now)
         for edit in edits:
             fields = edit.apply(fields)
-        if not any(name.lower() == REQUEST_ID for name, _ in fields):
-            fields.append((REQUEST_ID, self._request.id.encode()))
-        fields += self._fields
         return fields
 
     def _forwarded(self, verdict: Verdict, length: int | None = None) -> "Scope":

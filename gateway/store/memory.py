@@ -23,7 +23,7 @@ from aupgate.store.windows import MOMENT
 MOST_QUOTAS: Final = 1000
 """Quotas that have counters at one time; the one that was opened first gives way."""
 MOST_OBJECTS: Final = 4096
-"""Quota objects whose counters are known by identity; the list starts anew when it is full."""
+"""Quotas whose counters are known without comparing fields; the table starts anew when it is full."""
 
 _CLASSES: Final[dict[MeterKind | Window, Callable[[Quota, Room], Counters[Any]]]] = {
     Window.FIXED: FixedRates,
@@ -40,10 +40,7 @@ class MemoryStore:
 
     def __init__(self, max_keys: int = 200_000) -> None:
         self._room = Room(max_keys)
-        # A quota is hashed field by field, which takes longer than to count; so quotas are known by identity, and held
-        # on to, so that no other object can take an identity over.
-        self._by_identity: dict[int, Counters[Any]] = {}
-        self._kept: list[Quota] = []
+        self._by_quota: dict[Quota, Counters[Any]] = {}
 
     def __len__(self) -> int:
         """The number of entries, those that expired and are not yet freed included."""
@@ -71,14 +68,14 @@ class MemoryStore:
                 counters.add(post.meter, post.amount, now)
 
     def _take_group(self, group: Sequence[Meter], now: float) -> list[Reading]:
-        room, by_identity = self._room, self._by_identity
+        room, by_quota = self._room, self._by_quota
         if room.held + 2 * len(group) > room.most:
             room.reserve(2 * len(group), now)
         readings: list[Reading] = []
         refused = False
         try:
             for meter in group:
-                reading = (by_identity.get(id(meter.quota)) or self._counters(meter.quota)).take(meter, now)
+                reading = (by_quota.get(meter.quota) or self._counters(meter.quota)).take(meter, now)
                 readings.append(reading)
                 refused = refused or not reading.admitted
         except BaseException:
@@ -122,7 +119,7 @@ class MemoryStore:
 
     def _counters(self, quota: Quota) -> Counters[Any]:
         """Return the counters of `quota`, opened when they are new."""
-        found = self._by_identity.get(id(quota))
+        found = self._by_quota.get(quota)
         if found is not None:
             return found
         everything = (quota.rule, quota.name, quota.limit, quota.window, quota.kind, quota.algorithm, quota.gate)
@@ -131,19 +128,16 @@ class MemoryStore:
             counters = self._room.counters[everything] = _open(quota, self._room)
             if len(self._room.counters) > MOST_QUOTAS:
                 self._close(next(iter(self._room.counters)))
-        if len(self._by_identity) >= MOST_OBJECTS:
-            self._by_identity.clear()
-            self._kept.clear()
-        self._by_identity[id(quota)] = counters
-        self._kept.append(quota)
+        if len(self._by_quota) >= MOST_OBJECTS:
+            self._by_quota.clear()
+        self._by_quota[quota] = counters
         return counters
 
     def _close(self, everything: object) -> None:
         counters = self._room.counters.pop(everything)
         self._room.evicted += counters.size()
         counters.discard()
-        self._by_identity.clear()
-        self._kept.clear()
+        self._by_quota.clear()
 
 
 def _open(quota: Quota, room: Room) -> Counters[Any]:

@@ -46,4 +46,6 @@ def test_any_one_exemption_exempts() -> None:
     enforcement = Enforcement(
         Judge("p"), exempt=[lambda request: request.path == "/a", lambda request: request.path == "/b"]
     )
+    assert enforcement.exempts is not None
     assert [enforcement.exempts(a_request(path=path)) for path in ("/a", "/b", "/c")] == [True, True, False]
+    assert Enforcement(Judge("p")).exempts is None

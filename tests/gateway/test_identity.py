@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aupgate.errors import ConfigError
 from aupgate.identity import AccountResolver, ClientResolver, Credentials, load_keys, parse_address
-from aupgate.model import Account
+from aupgate.model import Account, first_values
 
 PROXIES = ["10.0.0.0/8", "fd00::/8", "203.0.113.9"]
 
@@ -126,7 +126,9 @@ KEYS = {sha256(b"demo").hexdigest(): Account("demo", "key", verified=True, plan=
 
 
 def resolved(*sources: str, headers: list[tuple[bytes, bytes]] | None = None, user: Any = None) -> Account | None:
-    return AccountResolver.configured(sources, KEYS).resolve(Credentials(headers or [], user))
+    return AccountResolver.configured(sources, KEYS).resolve(
+        Credentials(headers or [], first_values(headers or []), user)
+    )
 
 
 def a_user(**attributes: Any) -> Any:
