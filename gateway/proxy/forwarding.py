@@ -1,0 +1,147 @@
+"""Header fields on their way through the proxy: what ends at it, and what it says of the client.
+
+Fields that concern one connection end here (RFC 9110 section 7.6.1), also those that `Connection` names; but a client
+cannot name away what tells the application who asks for what. Forwarding fields of the request are dropped in every
+spelling an application could read as one (`X_Forwarded_For`), and set afresh from what the gateway knows.
+"""
+
+from collections.abc import Iterable, MutableMapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote
+
+from aupgate.model import Header
+
+Scope = MutableMapping[str, Any]
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+        b"trailer", b"transfer-encoding", b"upgrade",
+    }
+)  # fmt: skip
+
+_ANEW: Final = frozenset({b"content-length", b"expect", b"forwarded", b"x-real-ip"})
+"""Said anew: the framing by the upstream leg, `Expect` was answered by the listener, the rest is set below."""
+
+_FORWARDED: Final = b"x-forwarded"
+
+_NEVER_NOMINATED: Final = frozenset(
+    {
+        b"accept", b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-location",
+        b"content-range", b"content-type", b"cookie", b"host", b"location", b"origin", b"range", b"referer",
+        b"set-cookie", b"user-agent", b"www-authenticate", b"x-api-key", b"x-request-id",
+    }
+)  # fmt: skip
+"""End-to-end fields that identify the sender or say what a message is.
+
+Whoever nominates them wants the next reader misled.
+"""
+
+_ORDINARY: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"keep-alive, upgrade", b"te"})
+"""Values of `Connection` that nominate nothing which would not be dropped anyway."""
+
+_SECURE: Final = frozenset({"https", "wss"})
+"""A websocket begins as a request, and applications compare with `https`."""
+
+_NO_BODY: Final = frozenset({204, 304})
+
+
+@lru_cache(maxsize=1024)
+def _ends_here(name: bytes) -> bool:
+    folded = name.lower().replace(b"_", b"-").replace(b".", b"-")
+    return name.lower() in HOP_BY_HOP or folded in _ANEW or folded.startswith(_FORWARDED)
+
+
+def nominated(values: Iterable[bytes]) -> frozenset[bytes]:
+    """Return the field names that the `Connection` values name, without those that nobody may name away."""
+    tokens = (token.strip(b" \t").lower() for value in values for token in value.split(b","))
+    return frozenset(tokens) - _NEVER_NOMINATED
+
+
+def _without_nominated(headers: Sequence[Header], kept: list[Header]) -> list[Header]:
+    values = [text for name, text in headers if name == b"connection"]
+    names = nominated(values) if any(text.lower() not in _ORDINARY for text in values) else ()
+    return [pair for pair in kept if pair[0] not in names] if names else kept
+
+
+class Forwarding:
+    """Makes the header fields that are forwarded.
+
+    `forwarded` adds `Forwarded` (RFC 7239). `via` is the pseudonym for `Via` (RFC 9110 section 7.6.3); by default there
+    is none, although the RFC asks for one, because common servers stop compressing for requests that carry it.
+    """
+
+    def __init__(self, *, forwarded: bool = False, via: str | None = None) -> None:
+        self._forwarded = forwarded
+        self._via = via.encode("ascii") if via else b""
+
+    def request_headers(self, scope: Scope) -> list[Header]:
+        """Return the fields to send to the upstream for `scope`, without framing; Host is the client's.
+
+        The client is `scope["aupgate"].client` where the gateway resolved it, else the connection's other end.
+        """
+        headers: Sequence[Header] = scope["headers"]
+        kept = [pair for pair in headers if not _ends_here(pair[0])]
+        if len(kept) != len(headers):
+            kept = _without_nominated(headers, kept)
+        self._tell(kept, hops_of(scope), b"https" if scope.get("scheme") in _SECURE else b"http")
+        if self._via:
+            kept.append((b"via", b"%b %b" % (scope.get("http_version", "1.1").encode(), self._via)))
+        return kept
+
+    def _tell(self, fields: list[Header], hops: Sequence[bytes], scheme: bytes) -> None:
+        """Add to `fields` what is known of the client."""
+        host = b""
+        for name, text in fields:
+            if name == b"host":
+                host = text
+                break
+        if hops:
+            fields += (b"x-forwarded-for", b", ".join(hops)), (b"x-real-ip", hops[0])
+        fields.append((b"x-forwarded-proto", scheme))
+        if host:
+            fields.append((b"x-forwarded-host", host))
+        if self._forwarded:
+            fields.append((b"forwarded", forwarded_value(hops, scheme, host)))
+
+
+def hops_of(scope: Scope) -> Sequence[bytes]:
+    """Return the addresses that a request came through, the client first; none where none is known (unix sockets)."""
+    context = scope.get("aupgate")
+    if context is not None:
+        client = context.client
+        return [hop.encode() for hop in (client.address, *client.hops) if hop]
+    peer = scope.get("client")
+    return [peer[0].encode()] if peer and peer[0] else []
+
+
+def forwarded_value(hops: Sequence[bytes], scheme: bytes, host: bytes) -> bytes:
+    """Return the value of `Forwarded`; the first element tells of the client, the others name the proxies behind it."""
+    first, *rest = [_node(hop) for hop in hops] or [b"unknown"]
+    of_host = b';host="%b"' % host.replace(b"\\", b"\\\\").replace(b'"', b'\\"') if host else b""
+    return b", ".join([b"for=%b;proto=%b%b" % (first, scheme, of_host), *(b"for=%b" % hop for hop in rest)])
+
+
+def _node(address: bytes) -> bytes:
+    return b'"[%b]"' % address if b":" in address else address
+
+
+def response_headers(status: int, headers: Sequence[Header]) -> list[Header]:
+    """Return the fields of an upstream's response that the client gets. `headers` have lower-case names."""
+    kept = [pair for pair in headers if pair[0] not in HOP_BY_HOP]
+    if len(kept) != len(headers):
+        kept = _without_nominated(headers, kept)
+    if status in _NO_BODY:  # Content-Length would tell of a body that is not sent; ASGI servers insist on it
+        kept = [pair for pair in kept if pair[0] != b"content-length"]
+    return kept
+
+
+def target(scope: Scope) -> bytes:
+    """Return path and query as the client sent them, or encoded anew where the server does not say."""
+    raw: bytes = scope.get("raw_path") or b""
+    path = raw.partition(b"?")[0]
+    if not path.startswith(b"/") and path != b"*":
+        path = quote(scope["path"], safe="/:@!$&'()*+,;=~-._").encode("ascii") or b"/"
+    query: bytes = scope.get("query_string", b"")
+    return path + b"?" + query if query else path
