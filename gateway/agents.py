@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypeVar
 
-import re2  # type: ignore[import-untyped]
+import re2
 
 T = TypeVar("T")
 
@@ -183,7 +183,7 @@ def _without_device(agent: bytes) -> bytes:
 
 def _load_crawlers() -> Iterable[Mapping[str, Any]]:
     # Half a megabyte of JSON, read by the import: only a gateway that classifies pays for it.
-    from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-untyped] # noqa: PLC0415
+    from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # noqa: PLC0415
 
     crawlers: Iterable[Mapping[str, Any]] = CRAWLER_USER_AGENTS_DATA
     return crawlers

@@ -104,7 +104,7 @@ def human_pace() -> Limit:
 class Settings(PolicySettings):
     """How much may be asked."""
 
-    limits: tuple[Limit, ...] = Field(default_factory=lambda: (human_pace(),), max_length=200)
+    limits: tuple[Limit, ...] = Field(default_factory=lambda: (human_pace(),), max_length=2000)
     """The limits; a list of your own replaces the one of human pace."""
     concurrency: Concurrency = Concurrency()
     """How much one client may have open at one time; its rule is `rate_limits.concurrency`."""

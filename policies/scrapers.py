@@ -7,7 +7,7 @@ a phone or an app put there. docs/robots.md says what each kind is, and how a re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, Self
 
-import re2  # type: ignore[import-untyped]
+import re2
 from pydantic import model_validator
 
 from aupgate.agents import AgentClassifier, AgentMemory, Category, is_empty

@@ -20,7 +20,7 @@ from aupgate.store.members import Distincts, Leases, Onces
 from aupgate.store.rates import FixedRates, GcraRates, SlidingRates
 from aupgate.store.windows import MOMENT
 
-MOST_QUOTAS: Final = 1000
+MOST_QUOTAS: Final = 5000
 """Quotas that have counters at one time; the one that was opened first gives way."""
 MOST_OBJECTS: Final = 4096
 """Quotas whose counters are known without comparing fields; the table starts anew when it is full."""

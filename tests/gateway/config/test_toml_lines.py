@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aupgate.toml_lines import KeyPath, dotted, key_lines, line_of
+from aupgate.config.toml_lines import KeyPath, dotted, key_lines, line_of
 
 DOCUMENT = '''\
 # a comment with = and [brackets]

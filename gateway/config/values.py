@@ -1,0 +1,232 @@
+"""The values that settings hold, besides quantities: networks, addresses, paths, names of things."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+import re2
+
+from aupgate.config.notation import Later, Notation, expectation
+from aupgate.routes import parse_template
+
+_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2
+_UNIX: Final = r"unix:/[^\x00-\x1f]+"
+_LISTEN: Final = rf"{_UNIX}|\[[0-9A-Fa-f:.]+\]:[0-9]{{1,5}}|[A-Za-z0-9._-]+:[0-9]{{1,5}}"
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    network = ipaddress.ip_network(text, strict=False)
+    written = ipaddress.ip_address(text.partition("/")[0])
+    if written != network.network_address:
+        raise expectation(f'bits are set behind the prefix: expected "{network}" or "{written}"')
+    return network
+
+
+def _path_template(text: str) -> str:
+    try:
+        parse_template(text)
+    except ValueError as error:
+        raise expectation(str(error)) from None
+    return text
+
+
+def _listen_address(text: str) -> str:
+    if not text.startswith("unix:"):
+        host, _, port = text.rpartition(":")
+        if host.startswith("["):
+            ipaddress.IPv6Address(host[1:-1])
+        if int(port) > 65535:
+            raise expectation("expected a port from 0 to 65535; 0 takes any free one")
+    return text
+
+
+def _upstream_url(text: str) -> str:
+    if text.startswith("unix:"):
+        return text
+    parts = urlsplit(text)
+    if not parts.hostname or parts.port == 0:
+        raise ValueError(text)
+    return text.removesuffix("/")
+
+
+def _agent_pattern(text: str) -> str:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(text, options)
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+        raise expectation(f"expected a regular expression that RE2 compiles: {reason}") from None
+    return text
+
+
+def _account_source(text: str) -> str:
+    kind, _, name = text.partition(":")
+    return text if kind == "cookie" else f"{kind}:{name.lower()}"
+
+
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network,
+    Notation(
+        r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
+        'expected an address or a network, such as "192.0.2.7", "10.0.0.0/8" or "2001:db8::/32"',
+        ("10.0.0.0/8", "2001:db8::/32"),
+        parse=_network,
+        native=(ipaddress.IPv4Network, ipaddress.IPv6Network),
+    ),
+]
+"""An IP network, or one address as the network that holds only it."""
+
+PathTemplate = Annotated[
+    str,
+    Notation(
+        r"^/([^{}?#\s\x00-\x1f\x7f]|\{[A-Za-z_][A-Za-z0-9_]*(:(str|path|int|float|uuid))?\})*$",
+        'expected a path that begins with "/", such as "/api/items/{id}" or "/files/{rest:path}"',
+        ("/api/items/{id}", "/files/{rest:path}"),
+        parse=_path_template,
+    ),
+]
+"""A path with parameters that `aupgate.routes.parse_template` takes: `/api/{id}/{rest:path}`."""
+
+UpstreamUrl = Annotated[
+    str,
+    Notation(
+        rf"^(https?://[^/?#@\s]+/?|{_UNIX})$",
+        'expected "http://host:port", "https://host" or "unix:/path", without user, path or query',
+        ("http://127.0.0.1:8000", "unix:/run/app.sock"),
+        parse=_upstream_url,
+    ),
+]
+"""Where the application is: `http://host:port`, `https://host` or `unix:/path`; without a slash at its end."""
+
+ListenAddress = Annotated[
+    str,
+    Notation(
+        rf"^({_LISTEN})$",
+        'expected "host:port", "[address]:port" or "unix:/path", such as "127.0.0.1:8080" or "[::1]:8080"',
+        ("127.0.0.1:8080", "unix:/run/aupgate.sock"),
+        parse=_listen_address,
+    ),
+]
+"""Where to listen: `host:port`, `[address]:port` or `unix:/path`."""
+
+AdminAddress = Annotated[
+    str,
+    Notation(
+        rf"^(off|{_LISTEN})$",
+        'expected "host:port", "[address]:port", "unix:/path" or "off", such as "127.0.0.1:9464"',
+        ("127.0.0.1:9464", "off"),
+        parse=lambda text: text if text == "off" else _listen_address(text),
+    ),
+]
+"""As `ListenAddress`, or `off`."""
+
+MediaType = Annotated[
+    str,
+    Notation(
+        rf"^{_TOKEN}/{_TOKEN}$",
+        'expected a media type without parameters, such as "application/json" or "image/*"',
+        ("application/json", "image/*"),
+        parse=str.lower,
+    ),
+]
+"""A media type without parameters, in lower case; the subtype may be `*`."""
+
+Method = Annotated[
+    str,
+    Notation(r"^[!#$%&'*+.^_`|~0-9A-Z-]+$", 'expected a request method in upper case, such as "GET"', ("GET", "POST")),
+]
+"""A request method (RFC 9110 section 9.1), in upper case."""
+
+HeaderName = Annotated[
+    str,
+    Notation(
+        rf"^{_TOKEN}$",
+        'expected the name of a header field, such as "x-forwarded-for"',
+        ("x-forwarded-for",),
+        parse=str.lower,
+    ),
+]
+"""The name of a header field, in lower case."""
+
+AgentPattern = Annotated[
+    str,
+    Notation(r"^.+$", 'expected a regular expression, such as "^ExampleApp/"', ("^ExampleApp/",), parse=_agent_pattern),
+]
+"""A regular expression that RE2 compiles."""
+
+FileName = Annotated[
+    Path,
+    Notation(
+        r"^[^\x00]+$",
+        'expected a file name, relative to the configuration file, such as "keys.toml"',
+        ("keys.toml",),
+        parse=Path,
+        native=(Path,),
+    ),
+]
+"""A file or directory; relative names start from the directory of the configuration file."""
+
+LogTarget = Annotated[
+    str,
+    Notation(
+        r"^(stderr|stdout|off|[^\x00]*[./][^\x00]*)$",
+        'expected "stderr", "stdout", "off" or a file name with a "/" or a ".", such as "audit.jsonl"',
+        ("stderr", "stdout", "off", "audit.jsonl"),
+    ),
+]
+"""Where lines go: `stderr`, `stdout`, `off` or a file."""
+
+Contact = Annotated[
+    str,
+    Notation(
+        r"^((mailto:[^\s@]+@[^\s@]+|https?://\S+|tel:\S+))?$",
+        'expected a URI, such as "mailto:abuse@example.com" or "https://example.com/abuse"',
+        ("mailto:abuse@example.com",),
+    ),
+]
+"""A URI at which people can be reached, or nothing."""
+
+WebUrl = Annotated[
+    str,
+    Notation(
+        r"^(https?://\S+)?$",
+        'expected an http or https URL, such as "https://example.com/aup"',
+        ("https://example.com/aup",),
+    ),
+]
+"""An http or https URL, or nothing."""
+
+PackName = Annotated[
+    str,
+    Notation(
+        r"^([a-z][a-z0-9_-]*|[^\x00]+\.toml)$",
+        'expected the name of a pack, such as "default", or a file name that ends in ".toml"',
+        ("default", "infince", "cimcon", "packs/own.toml"),
+    ),
+]
+"""A pack of clauses that comes with aupgate, or a file."""
+
+AccountSource = Annotated[
+    str,
+    Notation(
+        rf"^(scope:user|(key|cookie|header):{_TOKEN})$",
+        'expected "scope:user", "key:HEADER", "cookie:NAME" or "header:NAME", such as "key:x-api-key"',
+        ("scope:user", "key:x-api-key", "cookie:session"),
+        parse=_account_source,
+    ),
+    Later(r"jwt:.*", "accounts from a JWT are not in this version: expected scope, key, cookie or header"),
+]
+"""Where to look for the account of a request."""
+
+EngineName = Annotated[
+    Literal["asgi"], Later("mitmproxy", 'the mitmproxy engine is not part of this version: expected "asgi"')
+]
+"""What carries the traffic."""
+
+StoreUrl = Annotated[
+    Literal["memory://"],
+    Later(r"rediss?(\+[a-z]+)?://.*", 'a Redis store is not part of this version: expected "memory://"'),
+]
+"""Where meters are counted."""
