@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from aupgate.model import Header, MeterKind, Quota, Reading, Request
+from aupgate.model import Header, Quota, Reading, Request
 
 _PLAIN: Final = bytes(set(range(0x80)) - set(b"%;\\"))
 _ABSOLUTE: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/\\]*")
@@ -144,11 +144,17 @@ def rate_limit_fields(readings: Iterable[Reading]) -> tuple[Header, ...]:
     quota is whole, or for a rate that refuses until the request would pass, rounded up as in `retry_after`. Empty
     without such a rate.
     """
-    rates = [reading for reading in readings if reading.meter.quota.kind is MeterKind.RATE and reading.meter.quota.gate]
-    if not rates:
+    quotas: list[Quota] = []
+    tightest: Reading | None = None
+    for reading in readings:
+        quota = reading.meter.quota
+        if quota.announced:
+            quotas.append(quota)
+            if tightest is None or _is_tighter(reading, tightest):
+                tightest = reading
+    if tightest is None:
         return ()
-    policies = _policy_items(tuple([reading.meter.quota for reading in rates]))
-    return (b"ratelimit-policy", policies), (b"ratelimit", _limit_item(min(rates, key=_room)).encode())
+    return (b"ratelimit-policy", _policy_items(tuple(quotas))), (b"ratelimit", _limit_item(tightest))
 
 
 @lru_cache(maxsize=4096)  # a site has few combinations of limits that hold for one request
@@ -160,20 +166,22 @@ def _policy_items(quotas: tuple[Quota, ...]) -> bytes:
     return ", ".join(items.values()).encode()
 
 
-def _limit_item(reading: Reading) -> str:
+def _limit_item(reading: Reading) -> bytes:
     left = min(math.floor(max(reading.remaining, 0)), _SF_LARGEST)
     if reading.admitted:
         seconds = _sf_integer(reading.reset_after)
     else:
         left, seconds = 0, max(_sf_integer(reading.retry_after), 1)
-    return f"{sf_string(reading.meter.quota.name)};r={left};t={seconds}"
+    return f"{sf_string(reading.meter.quota.name)};r={left};t={seconds}".encode()
 
 
-def _room(reading: Reading) -> tuple[bool, float, float]:
-    """Order readings, tightest first: what refuses, longest first; then what has least left, longest first."""
-    if not reading.admitted:
-        return False, 0.0, -reading.retry_after
-    return True, reading.remaining, -reading.reset_after
+def _is_tighter(reading: Reading, than: Reading) -> bool:
+    """Tell whether `reading` is the tighter: what refuses, longest; then what has least left, longest."""
+    if not (reading.admitted and than.admitted):
+        return (reading.admitted, -reading.retry_after) < (than.admitted, -than.retry_after)
+    if reading.remaining == than.remaining:
+        return reading.reset_after > than.reset_after
+    return reading.remaining < than.remaining
 
 
 def retry_after(seconds: float) -> bytes:

@@ -326,10 +326,13 @@ class Quota:
     settle: Settle = KEEP
     settles: bool = field(init=False, default=False)
     """True when a charge must be looked at again once the exchange ends."""
+    announced: bool = field(init=False, default=False)
+    """True when responses tell clients how much is left: it is a rate, and stands in the way."""
 
     def __post_init__(self) -> None:
-        """Work out `settles`."""
+        """Work out, once, what every request would ask."""
         object.__setattr__(self, "settles", self.settle is not KEEP or self.kind is MeterKind.LEASE)
+        object.__setattr__(self, "announced", self.kind is MeterKind.RATE and self.gate)
 
 
 @value

@@ -109,7 +109,8 @@ class Leases(_Nested):
 
     def take(self, meter: Meter, now: float) -> Reading:
         """Grant or renew the lease of a holder where there is room for it."""
-        now = self.turn(now)
+        if not self.start <= now < self.end:
+            now = self.turn(now)
         holders = self._live(meter.key, now)
         known = meter.value in holders
         if self.gate and not known and len(holders) >= self.limit:
@@ -140,7 +141,9 @@ class Leases(_Nested):
         older = self.previous[place].pop(key, None)
         if older is not None:
             self.current[place][key] = older
-        holders: Table = self.current[place].get(key, {})
+        holders: Table | None = self.current[place].get(key)
+        if not holders:
+            return {}
         expired: list[str] = []
         for holder, until in holders.items():
             # In their order, so that the first that lives ends the search; but all are looked at before any is refused.
