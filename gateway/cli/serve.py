@@ -1,0 +1,118 @@
+"""`aupgate serve`: the gateway as a reverse proxy, and the admin listener beside it."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from aupgate.admin import admin
+from aupgate.build import build
+from aupgate.cli.loading import open_config, tls_context
+from aupgate.config import Config
+from aupgate.errors import AupgateError
+from aupgate.gateway import Gateway
+from aupgate.middleware import AcceptableUse
+from aupgate.model import Action, Finding, Header, Judgement, Mode, Rule
+from aupgate.proxy.app import ReverseProxy
+from aupgate.proxy.connection import Timeouts
+from aupgate.proxy.intake import IntakeLimits
+from aupgate.proxy.listener import Listener
+from aupgate.proxy.listener import run as listen
+from aupgate.proxy.problem import OnError, problem
+from aupgate.proxy.upstream import Upstreams
+
+TITLES = {502: "The application cannot be reached", 504: "The application does not answer in time"}
+RETRY_AFTER = 5.0
+"""Seconds that a client is asked to wait for an application that is away."""
+
+
+def run(config: Path | None, overrides: dict[str, str]) -> None:
+    """Serve until told to stop. Raises `ConfigError`, and `ListenError` when an address cannot be had."""
+    loaded = open_config(config, overrides, serving=True).loaded
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    gateway = build(loaded, access="stdout")
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(gateway))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return uvloop's where it is installed: it is faster, and not to be had on every platform."""
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    except ImportError:
+        return asyncio.new_event_loop
+    return factory
+
+
+async def _serve(gateway: Gateway) -> None:
+    config = gateway.config
+    app = AcceptableUse(reverse_proxy(config, on_error=_refusals_for_upstream(gateway)), gateway)
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGUSR1, lambda: gateway.observe(on=not gateway.switch.observe)
+    )
+    try:
+        await listen(_listeners(app, config), shutdown_grace=config.gateway.shutdown_grace)
+    finally:
+        gateway.flush()
+
+
+def _listeners(app: AcceptableUse, config: Config) -> list[Listener]:
+    timeouts, scheme = config.gateway.timeouts, "https" if config.gateway.tls else "http"
+    main = Listener(
+        app,
+        config.gateway.listen,
+        tls_context(app.gateway.loaded),
+        lambda address: _announce(scheme, address, config),
+        idle=timeouts.idle,
+        limits=IntakeLimits(timeouts.header, timeouts.body),
+    )
+    if config.admin.listen == "off":
+        return [main]
+    operators = admin(app.gateway.metrics, lambda: [policy.name for policy in app.preparation.waiting])
+    return [main, Listener(operators, config.admin.listen, outlives=True)]
+
+
+def _announce(scheme: str, address: str, config: Config) -> None:
+    at = address if address.startswith("unix:") else f"{scheme}://{address}"
+    logging.getLogger("aupgate").info("listening on %s, in front of %s", at, ", ".join(config.gateway.upstream))
+
+
+def reverse_proxy(config: Config, on_error: OnError = problem) -> ReverseProxy:
+    """Return the application that forwards to the configured upstreams."""
+    waits = config.gateway.timeouts
+    timeouts = Timeouts(connect=waits.connect, response=waits.response, idle=waits.idle)
+    try:
+        return ReverseProxy(Upstreams.from_urls(config.gateway.upstream, timeouts), on_error=on_error)
+    except ValueError as error:
+        raise AupgateError(f"gateway.upstream cannot be used: {error}") from error
+
+
+@asynccontextmanager
+async def upstream_app(config: Config) -> AsyncIterator[ReverseProxy]:
+    """Give an application that forwards to the configured upstreams, for as long as the context lasts."""
+    upstreams = Upstreams.from_urls(config.gateway.upstream)
+    try:
+        yield ReverseProxy(upstreams)
+    finally:
+        upstreams.close()
+
+
+def _refusals_for_upstream(gateway: Gateway) -> OnError:
+    """Answer for an application that gives no answer in the same way as refusals are answered."""
+
+    def render(scope: MutableMapping[str, Any], status: int, rule: str, detail: str) -> tuple[list[Header], bytes]:
+        context = scope.get("aupgate")
+        if context is None:  # the gateway's own look-up of a document
+            return problem(scope, status, rule, detail)
+        finding = Finding(rule, Action.ANSWER, status, detail, retry_after=RETRY_AFTER)
+        judgement = Judgement(finding, Rule(rule, TITLES.get(status, "The application failed")), Mode.ENFORCE)
+        answer = gateway.refusals(context.request, judgement, ())
+        return list(answer.headers), answer.body
+
+    return render
