@@ -222,12 +222,16 @@ def _writer(loaded: Loaded, log: str, target: str) -> LineWriter | None:
 def _files(loaded: Loaded) -> FileInspector | None:
     if mode_of(loaded, "uploads") is Mode.OFF:
         return None
-    return cast("FileInspector", resolve(FILES)(loaded.policies["uploads"], loaded.base))
+    try:
+        return cast("FileInspector", resolve(FILES)(loaded.policies["uploads"], loaded.base))
+    except ConfigError as error:
+        raise ConfigError([_placed(loaded, problem) for problem in error.problems]) from error
 
 
 def warn_of_shared_memory() -> None:
     """Warn when this looks like one of several server processes: each then counts for itself."""
-    if multiprocessing.parent_process() is not None or int(os.environ.get("WEB_CONCURRENCY", "1") or 1) > 1:
+    asked = os.environ.get("WEB_CONCURRENCY", "")
+    if multiprocessing.parent_process() is not None or (asked.isdecimal() and int(asked) > 1):
         _log.warning(
             "this looks like one of several worker processes, and store.url is memory://: "
             "each process counts limits for itself, so that clients get a multiple of every limit; run one worker"

@@ -33,6 +33,7 @@ from aupgate.model import (
     Reading,
     Request,
     ResponseHead,
+    Rule,
     Verdict,
 )
 from aupgate.policy import (
@@ -101,6 +102,14 @@ class Engine:
     def open(self, request: Request) -> "Exchange":
         """Start judging `request`."""
         return Exchange(self, request)
+
+    def impose(self, request: Request, finding: Finding) -> Judgement:
+        """Judge a finding that no policy made and no mode can let pass, and record it."""
+        rule = Rule(finding.rule, "Request that cannot be read")
+        judgement = Judgement(finding, rule, Mode.ENFORCE, self.clauses.for_rule(rule.name))
+        for sink in self.sinks:
+            sink.record(request, judgement)
+        return judgement
 
     def only(self, enforcement: Enforcement) -> "Engine":
         """Return an engine with one of the policies alone, which records nothing: `explain` shows each step so."""

@@ -4,6 +4,7 @@ import logging
 from typing import Final
 
 from aupgate.enforcement import Enforcement
+from aupgate.errors import ServiceError
 from aupgate.model import INTERNAL_ERROR, Action, Disclosure, Finding, OnError, Rule
 
 FAULT: Final = Rule(INTERNAL_ERROR, "A check could not be made", Disclosure.NONE)
@@ -16,7 +17,9 @@ _log = logging.getLogger("aupgate.engine")
 
 def fault(enforcement: Enforcement, error: Exception, action: Action | None = None) -> Finding:
     """Return the finding for an error inside a policy: it refuses or only notes, as the policy's on_error says."""
-    _log.error("policy %s failed", enforcement.name, exc_info=error)
+    # A service that is away is no surprise, and the finding says all there is to say of it.
+    if not isinstance(error, ServiceError):
+        _log.error("policy %s failed", enforcement.name, exc_info=error)
     if action is None:
         action = Action.REFUSE if enforcement.on_error is OnError.REFUSE else Action.NOTE
     return Finding(

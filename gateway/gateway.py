@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import getrandbits
 
 from aupgate.audit import AccessLog, LineWriter
 from aupgate.config import Config, Loaded
@@ -14,12 +15,18 @@ from aupgate.errors import ServiceError
 from aupgate.identity import AccountResolver, ClientResolver
 from aupgate.inspection.spool import SpoolFactory
 from aupgate.metrics import Metrics
-from aupgate.model import Examination, Message, Outcome, Request, Verdict
+from aupgate.model import Examination, Finding, Message, Outcome, Request, Verdict
 from aupgate.policy import Body, Fetcher, FileInspector, Prepares
-from aupgate.refusal import Renderer
+from aupgate.refusal import Answer, Renderer
 from aupgate.store import Store
 
 _log = logging.getLogger("aupgate")
+
+
+def request_id() -> str:
+    """Return a new random UUID (RFC 9562 version 4) as text."""
+    text = f"{getrandbits(128):032x}"
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[getrandbits(2)]}{text[17:20]}-{text[20:]}"
 
 
 @dataclass(slots=True)
@@ -80,13 +87,29 @@ class Gateway:
         if posts:
             # A refund belongs to the window of its charge, so the time of the request counts.
             self.store.post(posts, exchange.request.now)
+        self._record_end(exchange.request, outcome)
+
+    def _record_end(self, request: Request, outcome: Outcome) -> None:
         self.metrics.end(outcome)
         if self.access is not None:
-            self.access.record(exchange.request, outcome)
+            self.access.record(request, outcome)
 
     def judge_message(self, exchange: Exchange, message: Message) -> Verdict:
         """Judge one websocket message of an exchange."""
         return judge(exchange.on_message(message), self.store, time.time())
+
+    def refuse_unreadable(self, peer: str | None, finding: Finding) -> Answer:
+        """Refuse what the listener could not even read as a request; no mode can let that pass."""
+        now = time.time()
+        client = self.clients.resolve(peer, ())
+        request = Request(
+            id=request_id(), method="", target=b"", path="", query=b"", headers=(), scheme="", http_version="",
+            client=client, now=now,
+        )  # fmt: skip
+        self.metrics.begin(request)
+        answer = self.refusals(request, self.engine.impose(request, finding), ())
+        self._record_end(request, Outcome(answer.status, 0, len(answer.body), 0.0, aborted=False, refused=True))
+        return answer
 
     def observe(self, *, on: bool) -> None:
         """Drop every policy to observe at once, or let the configured modes hold again."""

@@ -10,7 +10,7 @@ from typing import Final
 # A target of these octets alone needs no closer look, unless it has dot segments. `%` is looked at a second time.
 _PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b"%#\\"))
 _UNUSUAL: Final = re.compile(
-    rb"[^\x21-\x7e]|[#\\]|^[^/]|^\Z|/\.|%(?:00|2[eE]|2[fF](?:\.|%2[eE])|5[cC]|[cC][01]|[eE]0|[fF]0)"
+    rb"[^\x21-\x7e]|[#\\]|^[^/]|^\Z|/\.|%(?:[01]|7[fF]|2[eE]|2[fF](?:\.|%2[eE])|5[cC]|[cC][01]|[eE]0|[fF]0)"
 ).search
 _DOT: Final = rb"(?:\.|%2[eE])"
 _SLASH: Final = rb"(?:/|%2[fF])"
@@ -21,7 +21,7 @@ _IN_TARGET: Final = (
 )
 _OVERLONG: Final = rb"%[cC][01]%[89abAB]|%[eE]0%[89][0-9a-fA-F]|%[fF]0%8"
 _IN_PATH: Final = (
-    (re.compile(rb"%00").search, "the path has an encoded NUL"),
+    (re.compile(rb"%(?:[01][0-9a-fA-F]|7[fF])").search, "the path has an encoded control character"),
     (re.compile(rb"\\|%5[cC]").search, "the path has a backslash, which some servers read as a slash"),
     (re.compile(_OVERLONG).search, "the path is encoded longer than UTF-8 allows"),
     (

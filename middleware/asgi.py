@@ -8,13 +8,12 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from inspect import isawaitable
 from pathlib import Path
-from random import getrandbits
 from time import time
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from aupgate.build import build, read
-from aupgate.gateway import Gateway
+from aupgate.gateway import Gateway, request_id
 from aupgate.http import normalise_path
 from aupgate.identity import Credentials
 from aupgate.middleware.documents import AppDocuments
@@ -54,8 +53,9 @@ class AcceptableUse:
         self.gateway = (
             config if isinstance(config, Gateway) else build(read(Path(config) if isinstance(config, str) else config))
         )
-        self.gateway.services.documents = AppDocuments(app, self.gateway.loaded.base)
-        self.preparation = Preparation(self.gateway)
+        documents = AppDocuments(app, self.gateway.loaded.base)
+        self.gateway.services.documents = documents
+        self.preparation = Preparation(self.gateway, documents)
         self._account = account
         self._warned = False
 
@@ -66,7 +66,7 @@ class AcceptableUse:
             await self.preparation.pass_through(self.app, scope, receive, send)
             return
         if not self.preparation.begun:
-            await self.preparation.begin()
+            await self.preparation.begin(scope)
         request = await self._request(scope)
         if not request.client.certain and not self._warned:
             self._warn(request.client)
@@ -118,12 +118,6 @@ class AcceptableUse:
             "by client only observe; set it to your proxies' networks, or to [] when clients connect directly",
             client.peer,
         )
-
-
-def request_id() -> str:
-    """Return a new random UUID (RFC 9562 version 4) as text."""
-    text = f"{getrandbits(128):032x}"
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[getrandbits(2)]}{text[17:20]}-{text[20:]}"
 
 
 def raw_path(scope: Scope) -> bytes:

@@ -1,5 +1,6 @@
 """Documents that the operator configured: files beside the configuration, or paths that the application serves."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,7 +9,7 @@ from anyio import to_thread
 from aupgate.errors import ServiceError
 
 if TYPE_CHECKING:
-    from aupgate.middleware.asgi import App
+    from aupgate.middleware.asgi import App, Scope
 
 MAX_SIZE: Final = 16 * 1024 * 1024
 """Bytes of a document; a larger one is refused."""
@@ -21,6 +22,11 @@ class AppDocuments:
     def __init__(self, app: "App", base: Path) -> None:
         self._app = app
         self._base = base
+        self._surroundings: dict[str, Any] = {}
+
+    def learn(self, scope: "Scope") -> None:
+        """Take from a scope that the server made what frameworks put into every scope, such as `app` and `state`."""
+        self._surroundings = {key: scope[key] for key in ("app", "state", "asgi") if key in scope}
 
     async def fetch(self, location: str) -> bytes:
         """Return the document. Raises `ServiceError` when it cannot be had or is larger than 16 MiB."""
@@ -34,7 +40,7 @@ class AppDocuments:
     async def _from_app(self, path: str) -> bytes:
         response = _Response()
         try:
-            await self._app(_scope(path), _empty_request, response.send)
+            await self._app({**_scope(path), **self._surroundings}, response.receive, response.send)
         except ServiceError:
             raise
         except Exception as error:
@@ -48,6 +54,15 @@ class _Response:
     def __init__(self) -> None:
         self.status = 0
         self.body = bytearray()
+        self._asked = False
+        self._ended = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._ended.wait()
+        return {"type": "http.disconnect"}
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -56,10 +71,8 @@ class _Response:
             self.body += message.get("body", b"")
             if len(self.body) > MAX_SIZE:
                 raise ServiceError(f"the document is larger than {MAX_SIZE} bytes")
-
-
-async def _empty_request() -> dict[str, Any]:
-    return {"type": "http.request", "body": b"", "more_body": False}
+            if not message.get("more_body", False):
+                self._ended.set()
 
 
 def _scope(path: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from aupgate.errors import ServiceError
 if TYPE_CHECKING:
     from aupgate.gateway import Gateway
     from aupgate.middleware.asgi import App, Receive, Scope, Send
+    from aupgate.middleware.documents import AppDocuments
     from aupgate.policy import Prepares
 
 FIRST_RETRY: Final = 0.2
@@ -23,8 +24,9 @@ _log = logging.getLogger("aupgate")
 class Preparation:
     """Prepares policies in the background, from the first event of a lifespan or else from the first request."""
 
-    def __init__(self, gateway: "Gateway") -> None:
+    def __init__(self, gateway: "Gateway", documents: "AppDocuments") -> None:
         self._gateway = gateway
+        self._documents = documents
         self.waiting = gateway.preparing()
         """Policies that have not loaded what they need."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -36,11 +38,15 @@ class Preparation:
         """True when every policy has loaded what it needs."""
         return not self.waiting
 
-    async def begin(self) -> None:
-        """Try once to prepare every policy, and go on trying in the background; a second call does nothing."""
+    async def begin(self, scope: "Scope") -> None:
+        """Try once to prepare every policy, and go on trying in the background; a second call does nothing.
+
+        `scope` is one that the server made, for what an application expects to find in every scope.
+        """
         if self.begun:
             return
         self.begun = True
+        self._documents.learn(scope)
         first = [self._try(policy, FIRST_RETRY) for policy in self.waiting]
         for policy, prepared in zip(tuple(self.waiting), await asyncio.gather(*first), strict=True):
             if not prepared:
@@ -54,13 +60,13 @@ class Preparation:
 
         async def watch(message: Any) -> None:
             if message["type"] == "lifespan.startup.complete":
-                await self.begin()
+                await self.begin(scope)
+            elif message["type"].startswith("lifespan.shutdown."):
+                # Before the server hears of it: then it ends, and whatever is still under way is cut.
+                await self._end()
             await send(message)
 
-        try:
-            await app(scope, receive, watch)
-        finally:
-            await self._end()
+        await app(scope, receive, watch)
 
     async def _end(self) -> None:
         for task in tuple(self._tasks):

@@ -59,7 +59,8 @@ class Settings(PolicySettings):
         return self
 
 
-_NOT_READ: Final = "the openapi document has not been read yet"
+_RETRY_AFTER: Final = 5.0
+"""Seconds after which the OpenAPI document may have been read."""
 
 
 class Interfaces:
@@ -72,6 +73,7 @@ class Interfaces:
         Rule("interfaces.unknown_path", "Not an interface of this service"),
         Rule("interfaces.method", "Method not offered here"),
         Rule("interfaces.media_type", "Media type not accepted here"),
+        Rule("interfaces.unready", "Interfaces not known yet"),
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -79,8 +81,8 @@ class Interfaces:
         self._refuses_unknown = settings.default == "refuse"
         self._openapi = settings.openapi
         self._denied = RouteTable([(each.path, True) for each in settings.deny])
-        # Without a document the table is complete; with one there is none before it has been read.
-        self._offered = None if settings.openapi else _table(self._allowed)
+        self._offered = _table(self._allowed)
+        self._complete = not settings.openapi
 
     async def prepare(self, services: Services) -> None:
         """Read the OpenAPI document, if one is configured. Raises `ServiceError` when it cannot be had or used."""
@@ -90,6 +92,7 @@ class Interfaces:
         try:
             # Megabytes of JSON hold up the event loop for longer than requests should wait.
             self._offered = await asyncio.to_thread(self._read, document)
+            self._complete = True
         except ValueError as error:
             raise ServiceError(f"the openapi document {self._openapi!r} cannot be used: {error}") from None
 
@@ -97,22 +100,28 @@ class Interfaces:
         return _table([*self._allowed, *openapi.read(document)])
 
     def on_request(self, request: Request) -> Sequence[Finding]:
-        """Judge target, path, method and media type. Raises `ServiceError` while the OpenAPI document is not read."""
+        """Judge target, path, method and media type.
+
+        Before the OpenAPI document is read, a path that only it may know is refused where unknown paths are, and else
+        cannot be judged: then this raises `ServiceError`.
+        """
         findings: list[Finding] = []
         if request.kind == "http" and is_for_proxy(request.method, request.target, request.header(b"host") or b""):
             findings.append(_refuse("open_proxy", 403, "this service passes requests on to nobody else"))
         if self._denied.find(request.path):
             findings.append(_refuse("denied", 404, "not found"))
-        if self._offered is None:
-            if not findings:
-                raise ServiceError(_NOT_READ)
-            return findings
-        findings += self._judge(request, self._offered.find(request.path))
+        offered = self._offered.find(request.path)
+        if offered or self._complete or self._refuses_unknown:
+            findings += self._judge(request, offered)
+        elif not findings:
+            raise ServiceError("the openapi document has not been read yet")
         return findings
 
     def _judge(self, request: Request, offered: Sequence[Operation]) -> Iterator[Finding]:
         if not offered:
-            if self._refuses_unknown and request.path != "*":
+            if self._refuses_unknown and not self._complete:
+                yield _refuse("unready", 503, "this service does not know yet what it offers", retry_after=_RETRY_AFTER)
+            elif self._refuses_unknown and request.path != "*":
                 yield _refuse("unknown_path", 404, "this service offers nothing at this path")
             return
         method = "GET" if request.kind == "websocket" else request.method
@@ -136,8 +145,10 @@ def _judge_body(request: Request, taking: Sequence[Operation]) -> Iterator[Findi
             )
 
 
-def _refuse(rule: str, status: int, detail: str, headers: tuple[Header, ...] = ()) -> Finding:
-    return Finding(f"interfaces.{rule}", Action.REFUSE, status, detail, headers)
+def _refuse(
+    rule: str, status: int, detail: str, headers: tuple[Header, ...] = (), retry_after: float | None = None
+) -> Finding:
+    return Finding(f"interfaces.{rule}", Action.REFUSE, status, detail, headers, retry_after=retry_after)
 
 
 def _has_body(request: Request) -> bool:

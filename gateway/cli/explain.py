@@ -21,10 +21,9 @@ from aupgate.driver import judge, judge_body
 from aupgate.enforcement import Enforcement
 from aupgate.engine import Engine
 from aupgate.errors import ServiceError
-from aupgate.gateway import Gateway
+from aupgate.gateway import Gateway, request_id
 from aupgate.http import normalise_path
 from aupgate.identity import Credentials, parse_address
-from aupgate.middleware.asgi import request_id
 from aupgate.middleware.documents import AppDocuments
 from aupgate.model import Action, Judgement, Mode, Request, Verdict, first_values
 from aupgate.store.memory import MemoryStore

@@ -71,16 +71,22 @@ def _listeners(app: AcceptableUse, config: Config) -> list[Listener]:
         lambda address: _announce(scheme, address, config),
         idle=timeouts.idle,
         limits=IntakeLimits(timeouts.header, timeouts.body),
+        on_unreadable=_refusals_for_unreadable(app.gateway),
     )
     if config.admin.listen == "off":
         return [main]
     operators = admin(app.gateway.metrics, lambda: [policy.name for policy in app.preparation.waiting])
-    return [main, Listener(operators, config.admin.listen, outlives=True)]
+    return [main, Listener(operators, config.admin.listen, on_started=_announce_admin, outlives=True)]
 
 
 def _announce(scheme: str, address: str, config: Config) -> None:
     at = address if address.startswith("unix:") else f"{scheme}://{address}"
     logging.getLogger("aupgate").info("listening on %s, in front of %s", at, ", ".join(config.gateway.upstream))
+
+
+def _announce_admin(address: str) -> None:
+    at = address if address.startswith("unix:") else f"http://{address}"
+    logging.getLogger("aupgate").info("metrics and health on %s", at)
 
 
 def reverse_proxy(config: Config, on_error: OnError = problem) -> ReverseProxy:
@@ -101,6 +107,18 @@ async def upstream_app(config: Config) -> AsyncIterator[ReverseProxy]:
         yield ReverseProxy(upstreams)
     finally:
         upstreams.close()
+
+
+def _refusals_for_unreadable(gateway: Gateway) -> OnError:
+    """Answer for requests that the listener cannot read, with the clause, and a line in the audit log."""
+
+    def render(scope: MutableMapping[str, Any], status: int, rule: str, detail: str) -> tuple[list[Header], bytes]:
+        peer = scope.get("client")
+        finding = Finding(rule, Action.REFUSE, status, detail, points=1)
+        answer = gateway.refuse_unreadable(peer[0] if peer else None, finding)
+        return list(answer.headers), answer.body
+
+    return render
 
 
 def _refusals_for_upstream(gateway: Gateway) -> OnError:

@@ -5,23 +5,15 @@ slower is cut off, whoever sends more gets 431.
 """
 
 import asyncio
-import json
 import math
-from typing import Any, Final, cast
+from http import HTTPStatus
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aupgate.model import value
 from aupgate.proxy.corking import CorkedTransport
-
-_TOO_LARGE: Final = json.dumps(
-    {
-        "type": "urn:aupgate:rule:protocol.head_too_large",
-        "title": "Request Header Fields Too Large",
-        "status": 431,
-        "detail": "The head of the request is too large.",
-    }
-).encode()
+from aupgate.proxy.problem import OnError
 
 
 @value
@@ -39,9 +31,10 @@ class IntakeLimits:
 class Intake(HttpToolsProtocol):
     """One connection of a client. `expire` is called now and then by the listener."""
 
-    def __init__(self, limits: IntakeLimits, **kwargs: Any) -> None:
+    def __init__(self, limits: IntakeLimits, answer: OnError, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._limits = limits
+        self._answer = answer
         self._in_head = True
         self._head_bytes = 0
         self._too_large = False
@@ -80,6 +73,9 @@ class Intake(HttpToolsProtocol):
             self._too_large = True
             raise ValueError("the head of the request is too large")
         super().on_headers_complete()
+        if not self.url.startswith((b"/", b"*")):
+            # The absolute form names a host, which uvicorn leaves out; who judges the request must see it.
+            self.scope["raw_path"] = self.url.partition(b"?")[0]
 
     def on_response_complete(self) -> None:
         """Send what is held of the response, and go on with the next request."""
@@ -91,15 +87,17 @@ class Intake(HttpToolsProtocol):
         self.transport = self._cork.transport
         super().handle_websocket_upgrade()
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what uvicorn calls it with
         """Answer a request that cannot be read, and close."""
-        if not self._too_large:
-            super().send_400_response(msg)
-            return
-        self.transport.write(
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/problem+json\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(_TOO_LARGE), _TOO_LARGE)
-        )
+        scope = {"type": "http", "client": self.client}
+        if self._too_large:
+            status, rule, detail = 431, "protocol.header_size", "the head of the request is too large"
+        else:
+            status, rule, detail = 400, "protocol.syntax", "the request cannot be read as HTTP"
+        headers, body = self._answer(scope, status, rule, detail)
+        lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
+        lines += [b"%b: %b" % field for field in headers]
+        self.transport.write(b"\r\n".join([*lines, b"connection: close", b"", b""]) + body)
         self.transport.close()
 
     def expire(self, now: float) -> None:

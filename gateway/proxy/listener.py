@@ -23,6 +23,7 @@ import uvicorn
 from aupgate.errors import AupgateError, ListenError
 from aupgate.proxy.errors import UpstreamError
 from aupgate.proxy.intake import Intake, IntakeLimits
+from aupgate.proxy.problem import OnError, problem
 from aupgate.proxy.websocket import MAX_MESSAGE
 
 App = Callable[
@@ -66,6 +67,8 @@ class Listener:
     idle: float = 60.0
     """Seconds for which a client's connection is kept without a request."""
     limits: IntakeLimits = IntakeLimits()  # noqa: RUF009 - a value
+    on_unreadable: OnError = problem
+    """Renders the answer to a request that cannot be read as HTTP."""
     max_message: int = MAX_MESSAGE
     """Bytes of a websocket message."""
 
@@ -173,7 +176,7 @@ class _Site:
         server, config = self._server, self._server.config
         config.load()
         config.ssl = self.listener.tls
-        config.http_protocol_class = partial(Intake, self.listener.limits)  # type: ignore[assignment]
+        config.http_protocol_class = partial(Intake, self.listener.limits, self.listener.on_unreadable)  # type: ignore[assignment]
         server.lifespan = config.lifespan_class(config)
         try:
             await server.startup(sockets=[self._socket])

@@ -17,7 +17,6 @@ from tests.examples.running import (
     run_app,
     run_aupgate,
     run_gateway,
-    run_site,
     until,
     visitor,
 )
@@ -80,18 +79,18 @@ def test_operators_see_health_and_metrics_and_visitors_do_not(site: Site, robot:
         assert robot.get(path, headers=new_key()).status_code == 404
 
 
-def test_a_signal_makes_everything_observe_and_another_enforce_again() -> None:
-    with run_site() as site, visitor(site.url, CURL) as client:
-        assert client.get("/").status_code == 403
-        site.gateway.process.send_signal(signal.SIGUSR1)
-        until(lambda: client.get("/").status_code == 200, "the switch to observing")
+def test_a_signal_makes_everything_observe_and_another_enforce_again(site: Site, robot: httpx.Client) -> None:
+    assert robot.get("/").status_code == 403
+    site.gateway.process.send_signal(signal.SIGUSR1)
+    try:
+        until(lambda: robot.get("/").status_code == 200, "the switch to observing")
         with site.operator() as operator:
             assert re.search(r"^aupgate_observing 1", operator.get("/metrics").text, re.MULTILINE)
-        observed = client.get("/")
-        [line] = site.findings(observed)
+        [line] = site.findings(robot.get("/"))
         assert (line["rule"], line["mode"], line["enforced"]) == ("scrapers.http_library", "observe", False)
+    finally:
         site.gateway.process.send_signal(signal.SIGUSR1)
-        until(lambda: client.get("/").status_code == 403, "the switch to enforcing")
+    until(lambda: robot.get("/").status_code == 403, "the switch to enforcing")
 
 
 # --- an application that is away --------------------------------------------------------------------------------------

@@ -345,8 +345,6 @@ NEEDS: Final[dict[Behaviour, frozenset[str]]] = {
 """Every behaviour, and what a framework must have for it."""
 
 
-def behaviours(*has: str, marked: dict[Behaviour, pytest.MarkDecorator] | None = None) -> Iterable[Any]:
+def behaviours(*has: str) -> Iterable[Any]:
     """Return the behaviours that a framework with these features shows, as parameters of a test."""
-    marks = marked or {}
-    shown = [each for each, needs in NEEDS.items() if needs <= set(has)]
-    return [pytest.param(each, id=each.__name__, marks=[marks[each]] if each in marks else []) for each in shown]
+    return [pytest.param(each, id=each.__name__) for each, needs in NEEDS.items() if needs <= set(has)]

@@ -42,11 +42,12 @@ deny = [{ path = "/internal/users" }]
 
 SPELLINGS: Final = """
 /internal/users /internal/users/ /internal/users// /internal//users //internal/users /internal/users;
-/internal/users;x=1 /internal;x/users /internal/user%73 /internal/users%00 /internal/users%09 /internal/users%0A /internal/users%0D%0A
-/internal/users%20 /internal/users%2F /internal%2fusers /internal%2F%2Fusers /%2Finternal/users /internal%252Fusers
-/internal%5Cusers /internal/./users /internal/%2e/users /internal/users/. /internal/users/%2E /x/../internal/users
-/x/%2e%2e/internal/users /internal/users? /internal/users?x=1 /internal/users%3F /internal/users%23 /INTERNAL/users
-http://127.0.0.1/internal/users http://other.example/internal/users
+/internal/users;x=1 /internal;x/users /internal/user%73 /internal/users%00 /internal/users%09 /internal/users%0A
+/internal/users%0D%0A /internal/users%20 /internal/users%2F /internal%2fusers /internal%2F%2Fusers
+/%2Finternal/users /internal%252Fusers /internal%5Cusers /internal/./users /internal/%2e/users /internal/users/.
+/internal/users/%2E /x/../internal/users /x/%2e%2e/internal/users /internal/users? /internal/users?x=1
+/internal/users%3F /internal/users%23 /INTERNAL/users http://127.0.0.1/internal/users
+http://other.example/internal/users
 """
 
 ORIGIN: Final = "https://app.example"

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 from django.urls import path
 from django.utils.deprecation import MiddlewareMixin
 
-from tests.integrations.behaviours import Behaviour, behaviours, the_applications_own_description_says_what_is_offered
+from tests.integrations.behaviours import Behaviour, behaviours
 from tests.integrations.site import Framework, Probe, Seen, Sites, seen_by_application, seen_with
 
 
@@ -121,19 +121,12 @@ def build(record: Seen) -> Any:
 DJANGO = Framework("Django", build, account=1)
 
 
-MARKED: dict[Behaviour, pytest.MarkDecorator] = {
-    the_applications_own_description_says_what_is_offered: pytest.mark.xfail(
-        reason="Django takes a second message of the body for an error while the description is fetched"
-    ),
-}
-
-
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     with Sites(DJANGO, tmp_path_factory.mktemp("django")) as found:
         yield found
 
 
-@pytest.mark.parametrize("behaviour", behaviours("session", marked=MARKED))
+@pytest.mark.parametrize("behaviour", behaviours("session"))
 def test_django(behaviour: Behaviour, sites: Sites) -> None:
     behaviour(sites)

@@ -9,7 +9,7 @@ import pytest
 from fastapi import APIRouter, BackgroundTasks, Body, FastAPI, Request, UploadFile, WebSocket
 from fastapi.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 
-from tests.integrations.behaviours import Behaviour, behaviours, no_spelling_of_a_denied_path_reaches_it
+from tests.integrations.behaviours import Behaviour, behaviours
 from tests.integrations.site import Framework, Probe, Seen, Sites, seen_by_application, seen_with
 
 router, part = APIRouter(), APIRouter()
@@ -131,21 +131,12 @@ def build(record: Seen) -> FastAPI:
 FASTAPI = Framework("Starlette, FastAPI", build, cors=0, account=0)
 
 
-MARKED: dict[Behaviour, pytest.MarkDecorator] = {
-    no_spelling_of_a_denied_path_reaches_it: pytest.mark.xfail(
-        reason="Starlette routes a path with %0A at its end as if it were not there, and `protocol` lets it pass"
-    ),
-}
-
-
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     with Sites(FASTAPI, tmp_path_factory.mktemp("fastapi")) as found:
         yield found
 
 
-@pytest.mark.parametrize(
-    "behaviour", behaviours("background", "lifespan", "mount", "session", "websocket", marked=MARKED)
-)
+@pytest.mark.parametrize("behaviour", behaviours("background", "lifespan", "mount", "session", "websocket"))
 def test_fastapi(behaviour: Behaviour, sites: Sites) -> None:
     behaviour(sites)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from quart import Blueprint, Quart, current_app, request, websocket
 
-from tests.integrations.behaviours import Behaviour, behaviours, the_applications_own_description_says_what_is_offered
+from tests.integrations.behaviours import Behaviour, behaviours
 from tests.integrations.site import Framework, Probe, Seen, Sites, seen_by_application, seen_with
 
 routes = Blueprint("routes", __name__)
@@ -128,19 +128,12 @@ def build(record: Seen) -> Any:
 QUART = Framework("Quart", build)
 
 
-MARKED: dict[Behaviour, pytest.MarkDecorator] = {
-    the_applications_own_description_says_what_is_offered: pytest.mark.xfail(
-        run=False, reason="Quart reads on while the description is fetched, and gets the body again without end"
-    ),
-}
-
-
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     with Sites(QUART, tmp_path_factory.mktemp("quart")) as found:
         yield found
 
 
-@pytest.mark.parametrize("behaviour", behaviours("background", "lifespan", "websocket", marked=MARKED))
+@pytest.mark.parametrize("behaviour", behaviours("background", "lifespan", "websocket"))
 def test_quart(behaviour: Behaviour, sites: Sites) -> None:
     behaviour(sites)

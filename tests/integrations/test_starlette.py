@@ -14,12 +14,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from aupgate.middleware import AcceptableUse
-from tests.integrations.behaviours import (
-    Behaviour,
-    behaviours,
-    no_spelling_of_a_denied_path_reaches_it,
-    the_applications_own_description_says_what_is_offered,
-)
+from tests.integrations.behaviours import Behaviour, behaviours
 from tests.integrations.site import Framework, Probe, Seen, Sites, documented_blocks, seen_by_application, seen_with
 
 
@@ -143,25 +138,13 @@ def build(record: Seen) -> Starlette:
 STARLETTE = Framework("Starlette, FastAPI", build, cors=0, account=0)
 
 
-MARKED: dict[Behaviour, pytest.MarkDecorator] = {
-    the_applications_own_description_says_what_is_offered: pytest.mark.xfail(
-        reason="the description is fetched with a scope that has no `app`"
-    ),
-    no_spelling_of_a_denied_path_reaches_it: pytest.mark.xfail(
-        reason="Starlette routes a path with %0A at its end as if it were not there, and `protocol` lets it pass"
-    ),
-}
-
-
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     with Sites(STARLETTE, tmp_path_factory.mktemp("starlette")) as found:
         yield found
 
 
-@pytest.mark.parametrize(
-    "behaviour", behaviours("background", "lifespan", "mount", "session", "websocket", marked=MARKED)
-)
+@pytest.mark.parametrize("behaviour", behaviours("background", "lifespan", "mount", "session", "websocket"))
 def test_starlette(behaviour: Behaviour, sites: Sites) -> None:
     behaviour(sites)
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aupgate.errors import ConfigError
+from aupgate.gateway import request_id
 from aupgate.middleware import AcceptableUse
-from aupgate.middleware.asgi import below_root, raw_path, request_id
+from aupgate.middleware.asgi import below_root, raw_path
 from aupgate.model import Account
 from tests.gateway.scripted import Judge, refusing
 from tests.middleware.wrapped import QUIET, App, a_gateway, call, http_scope

@@ -253,6 +253,14 @@ def test_before_the_description_is_read_a_request_is_a_fault_and_not_a_silent_pa
     assert [finding.rule for finding in interfaces.on_request(asked("GET", b"/internal"))] == ["interfaces.denied"]
 
 
+def test_before_the_description_is_read_unknown_paths_are_refused_for_a_while_where_they_are_refused_at_all() -> None:
+    interfaces = policy({"default": "refuse", "openapi": "openapi.json", "allow": [{"path": "/", "methods": ["GET"]}]})
+    (refusal,) = interfaces.on_request(asked("GET", b"/items"))
+    assert (refusal.rule, refusal.status, refusal.retry_after is not None) == ("interfaces.unready", 503, True)
+    assert list(interfaces.on_request(asked("GET", b"/"))) == []
+    assert [each.rule for each in interfaces.on_request(asked("POST", b"/"))] == ["interfaces.method"]
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

@@ -6,7 +6,11 @@ import pytest
 
 from tests.gateway.cli.running import aupgate, on_a_terminal
 
-BAD = [Path("tests/config/bad", f"{name}.toml") for name in ("everything_at_once", "syntax", "limits", "unknown_key")]
+ROOT = Path(__file__).resolve().parents[3]
+BAD = [
+    ROOT / "tests" / "config" / "bad" / f"{name}.toml"
+    for name in ("everything_at_once", "syntax", "limits", "unknown_key")
+]
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -132,6 +136,6 @@ def test_a_bad_configuration_is_refused_with_lines_and_the_number_of_problems(co
 
 
 def test_the_example_is_sound() -> None:
-    result = aupgate("check", "-c", "examples/saas/config.toml")
+    result = aupgate("check", "-c", ROOT / "examples" / "saas" / "config.toml")
 
     assert (result.code, notes(result.out)) == (0, [])

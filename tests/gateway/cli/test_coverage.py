@@ -9,7 +9,7 @@ from aupgate.build import read
 from aupgate.cli.coverage import BEST_FIRST, coverage_of
 from tests.gateway.cli.running import aupgate, on_a_terminal
 
-EXAMPLE = Path("examples/saas/config.toml")
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "saas" / "config.toml"
 
 PACK = """
 id = "acme"

@@ -351,6 +351,6 @@ def test_a_policy_whose_document_cannot_be_had_says_so_without_a_stack_trace(tmp
 
     result = explain(config, request())
 
-    assert (result.code, result.err) == (0, "")
-    assert "internal.error (note, enforce)" in result.out
+    assert (result.code, result.err) == (3, "")
+    assert "interfaces.unready (refuse, enforce)" in result.out
     assert "not ready: the application answered GET /openapi.json with status 502" in result.out

@@ -72,6 +72,7 @@ def test_mistakes_in_what_the_file_names_come_all_at_once_with_their_lines(folde
         (13, "log.audit"),
         (14, "log.access"),
         (16, "policies.headers.rules.spoofd"),
+        (18, "policies.uploads.scanners"),
     ]
 
 
@@ -84,7 +85,8 @@ def test_keys_and_scanners_are_looked_at_in_the_same_go(folder: Path) -> None:
     assert result.code == 2
     assert f"{folder / 'keys.toml'}: keys[0].id = 1: " in result.err
     assert f"{folder / 'keys.toml'}: keys[0].sha256 = " in result.err
-    assert 'policies.uploads.scanners = "yara:own.yar": expected YARA rules that compile' in result.err
+    assert "config.toml:18: policies.uploads.scanners" in result.err
+    assert "expected YARA rules that compile" in result.err
     assert result.err.endswith("aupgate: 10 problems in the configuration\n")
 
 
@@ -98,6 +100,7 @@ def test_mistakes_in_the_file_do_not_hide_those_in_what_its_sound_tables_name(fo
         (13, "log.audit"),
         (14, "log.access"),
         (16, "policies.headers.rules.spoofd"),
+        (18, "policies.uploads.scanners"),
         (21, "gateway.lisen"),
         (23, "policies.scrapers.refuse"),
     ]

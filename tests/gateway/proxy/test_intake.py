@@ -45,7 +45,7 @@ async def test_a_head_that_is_too_large_is_refused_with_431(request_: bytes) -> 
     status, fields, body = parts(answer[answer.rindex(b"HTTP/1.1") :])
     assert status == 431
     assert fields[b"content-type"] == b"application/problem+json"
-    assert b"protocol.head_too_large" in body
+    assert b"protocol.header_size" in body
 
 
 async def test_a_large_body_is_no_large_head() -> None:
