@@ -5,7 +5,6 @@ what the body phase asks for.
 """
 
 from aupgate.engine import BodySteps, HeadSteps, Take
-from aupgate.errors import ServiceError
 from aupgate.model import Verdict
 from aupgate.store import Store
 
@@ -17,7 +16,7 @@ def judge(steps: HeadSteps, store: Store, now: float) -> Verdict:
         while True:
             try:
                 readings = store.take(take.groups, now)
-            except ServiceError as error:
+            except Exception as error:  # noqa: BLE001 - the engine decides what a fault of the store means
                 take = steps.throw(error)
             else:
                 take = steps.send(readings)

@@ -6,13 +6,13 @@ each a property test of its name: refuse trumps allow; observe never changes an 
 absent; a faulty policy follows on_error; take is all or nothing; end runs exactly once.
 """
 
+import logging
 from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aupgate.counting import Counting, OnReadings, settle, to_settle
 from aupgate.enforcement import Enforcement
-from aupgate.errors import ServiceError
 from aupgate.faults import FAULT, fault
 from aupgate.http import rate_limit_fields
 from aupgate.model import (
@@ -48,6 +48,8 @@ from aupgate.policy import (
     SeesResponses,
     Services,
 )
+
+_log = logging.getLogger("aupgate.engine")
 
 
 class Clauses(Protocol):
@@ -107,9 +109,16 @@ class Engine:
         """Judge a finding that no policy made and no mode can let pass, and record it."""
         rule = Rule(finding.rule, "Request that cannot be read")
         judgement = Judgement(finding, rule, Mode.ENFORCE, self.clauses.for_rule(rule.name))
-        for sink in self.sinks:
-            sink.record(request, judgement)
+        self.record(request, judgement)
         return judgement
+
+    def record(self, request: Request, judgement: Judgement) -> None:
+        """Have every sink take note. One that fails is logged, and decides nothing."""
+        for sink in self.sinks:
+            try:
+                sink.record(request, judgement)
+            except Exception:  # noqa: BLE001 - whatever a sink raises
+                _log.exception("a finding could not be recorded by %s", type(sink).__name__)
 
     def only(self, enforcement: Enforcement) -> "Engine":
         """Return an engine with one of the policies alone, which records nothing: `explain` shows each step so."""
@@ -252,21 +261,21 @@ class Exchange:
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     def _sanitise(self) -> tuple[HeaderEdits | None, Judgement | None]:
-        edits: HeaderEdits | None = None
+        made: HeaderEdits | None = None
         for enforcement, sanitise, exempts in self._engine.sanitise:
             if exempts is not None and exempts(self.request):
                 continue
             try:
                 wanted = sanitise(self.request)
             except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
-                wanted = HeaderEdits(findings=(fault(enforcement, error),))
-            if wanted is None:
-                continue
-            if (refusal := self._judge(enforcement, wanted.findings)) is not None:
-                return None, refusal
-            if enforcement.mode(self.request) is Mode.ENFORCE:
-                edits = wanted if edits is None else HeaderEdits(edits.remove | wanted.remove, edits.add + wanted.add)
-        return edits, None
+                wanted = (HeaderEdits(findings=(fault(enforcement, error),)),)
+            for edits in wanted:
+                if (refusal := self._judge(enforcement, edits.findings)) is not None:
+                    return None, refusal
+                mode = enforcement.mode_of(edits.rule, self.request) if edits.rule else enforcement.mode(self.request)
+                if mode is Mode.ENFORCE:
+                    made = edits if made is None else HeaderEdits(made.remove | edits.remove, made.add + edits.add)
+        return made, None
 
     def _measure(self) -> Counted:
         counting = Counting()
@@ -288,7 +297,7 @@ class Exchange:
             return None, ()
         try:
             answered = yield Take(counting.groups)
-        except ServiceError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a store raises follows the on_error of who counts
             return self._refused_by_fault(counting, error), ()
         self._unsettled += to_settle(answered)
         refusal: Judgement | None = None
@@ -301,7 +310,7 @@ class Exchange:
                 refusal = refusal or self._judge(asked.enforcement, findings)
         return refusal, rate_limit_fields(answered[0])
 
-    def _refused_by_fault(self, counting: Counting, error: ServiceError) -> Judgement | None:
+    def _refused_by_fault(self, counting: Counting, error: Exception) -> Judgement | None:
         refusals = [self._judge(asked.enforcement, [fault(asked.enforcement, error)]) for asked in counting.asked]
         return next((refusal for refusal in refusals if refusal is not None), None)
 
@@ -328,14 +337,16 @@ class Exchange:
 
     def _judge(self, enforcement: Enforcement, findings: Sequence[Finding]) -> Judgement | None:
         """Record each finding in the mode that holds for it; return the first that ends the request."""
+        try:
+            judged = [self._judgement(enforcement, finding) for finding in findings]
+        except Exception as error:  # noqa: BLE001 - a finding that cannot be judged is a fault of the policy
+            judged = [self._judgement(enforcement, fault(enforcement, error))]
         refusal: Judgement | None = None
-        for finding in findings:
-            judgement = self._judgement(enforcement, finding)
+        for judgement in judged:
             if judgement is None:
                 continue
             self.judgements += (judgement,)
-            for sink in self._engine.sinks:
-                sink.record(self.request, judgement)
+            self._engine.record(self.request, judgement)
             if refusal is None and judgement.enforced:
                 refusal = judgement
         return refusal

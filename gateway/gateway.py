@@ -75,7 +75,11 @@ class Gateway:
         """Judge the head of `request`, without an await."""
         self.metrics.begin(request)
         exchange = self.engine.open(request)
-        return exchange, judge(exchange.head(), self.store, request.now)
+        try:
+            return exchange, judge(exchange.head(), self.store, request.now)
+        except BaseException:
+            self.close(exchange, Outcome(500, 0, 0, 0.0, aborted=True))
+            raise
 
     async def judge_body(self, exchange: Exchange, body: Body) -> Verdict:
         """Judge the whole body of an exchange."""
@@ -83,11 +87,15 @@ class Gateway:
 
     def close(self, exchange: Exchange, outcome: Outcome) -> None:
         """Settle an exchange that ended."""
-        posts = exchange.end(outcome)
-        if posts:
-            # A refund belongs to the window of its charge, so the time of the request counts.
-            self.store.post(posts, exchange.request.now)
-        self._record_end(exchange.request, outcome)
+        try:
+            posts = exchange.end(outcome)
+            if posts:
+                # A refund belongs to the window of its charge, so the time of the request counts.
+                self.store.post(posts, exchange.request.now)
+        except Exception:  # noqa: BLE001 - it is over, and must be counted all the same
+            _log.exception("an exchange could not be settled")
+        finally:
+            self._record_end(exchange.request, outcome)
 
     def _record_end(self, request: Request, outcome: Outcome) -> None:
         self.metrics.end(outcome)

@@ -22,6 +22,7 @@ MAX_PEERS: Final = 65_536
 """Addresses whose parsed form is kept; the cache starts anew when it is full."""
 MAX_HOPS: Final = 32
 """Forwarding entries read from the right; a longer chain counts as that long."""
+_PROTO: Final = re.compile(r'(?:^|;)\s*proto="?([a-z]+)').search
 _DIGEST: Final = re.compile("[0-9A-Fa-f]{64}")
 FORWARDING: Final = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip"})
 
@@ -53,6 +54,7 @@ class ClientResolver:
         self._trusted = radix.Radix()
         for network in trusted or ():
             self._trusted.add(str(ip_network(network, strict=False)))
+        self._has_proxies = bool(trusted)
         self._peers: dict[str, _Peer] = {}
 
     def resolve(self, peer: str | None, headers: Sequence[Header]) -> Client:
@@ -69,14 +71,9 @@ class ClientResolver:
             self._peers.clear()
         address = parse_address(peer)
         if address is None:
-            # A unix socket, or a test client's name: as near as a private network, and trusted where proxies are
-            # configured.
-            found = _Peer(
-                Client("", peer, peer),
-                Client("", peer, peer, certain=False),
-                False,
-                True,
-            )
+            # A unix socket, or a test client's name: as near as a private network, and a proxy where there are proxies.
+            uncertain = Client("", peer, peer, certain=False)
+            found = _Peer(Client("", peer, peer), uncertain, self._has_proxies, private=True)
         else:
             client = Client(str(address), self._network(address), str(address))
             uncertain = Client(client.address, client.network, client.peer, certain=False)
@@ -110,6 +107,18 @@ class ClientResolver:
         if isinstance(address, IPv4Address):
             return str(address)
         return str(ip_network((address, self._ipv6_prefix), strict=False))
+
+
+def forwarded_scheme(client: Client, fields: Mapping[bytes, bytes]) -> str | None:
+    """Return the scheme that the trusted proxy nearest to the client says it was asked by; None when none does."""
+    if not client.hops:
+        return None
+    said = fields.get(b"x-forwarded-proto", b"").decode("latin-1").lower().split(",")
+    if said == [""]:
+        elements = fields.get(b"forwarded", b"").decode("latin-1").lower().split(",")
+        said = [found[1] for element in elements if (found := _PROTO(element))]
+    scheme = said[-min(len(said), len(client.hops))].strip() if said else ""
+    return scheme if scheme in {"http", "https", "ws", "wss"} else None
 
 
 def _node(element: str) -> str:

@@ -126,6 +126,9 @@ def first_values(headers: Sequence[Header]) -> dict[bytes, bytes]:
     return {name.lower(): text for name, text in reversed(headers)}
 
 
+_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
+
+
 class Request:
     """The head of one request, as every policy sees it.
 
@@ -174,6 +177,18 @@ class Request:
         self.now = now
         self._fields = first_values(headers) if fields is None else fields
 
+    @property
+    def may_have_body(self) -> bool:
+        """True when a body follows (RFC 9112 section 6.3), or may follow: in HTTP/2 and 3 no field need announce it."""
+        if self.kind != "http":
+            return False
+        length = self.header(b"content-length")
+        if length is not None:
+            return length.strip(b"0") != b""
+        if self.header(b"transfer-encoding") is not None:
+            return True
+        return not self.http_version.startswith("1") and self.method not in _BODILESS
+
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of the field `name` (lower case), or None."""
         return self._fields.get(name)
@@ -190,6 +205,8 @@ class HeaderEdits:
     remove: frozenset[bytes] = frozenset()
     add: tuple[Header, ...] = ()
     findings: tuple["Finding", ...] = ()
+    rule: str = ""
+    """The rule that wants them, `policy.rule`: its mode holds. Empty: they go with the policy as a whole."""
 
     def apply(self, headers: Sequence[Header]) -> list[Header]:
         """Return `headers` with the edits made; order and duplicates of everything else are kept."""

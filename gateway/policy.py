@@ -44,8 +44,8 @@ class Policy(Protocol):
 class Sanitises(Policy, Protocol):
     """Phase 1: drop or rewrite request header fields."""
 
-    def sanitise(self, request: Request) -> HeaderEdits | None:
-        """Return the edits to make before the request is forwarded, or None."""
+    def sanitise(self, request: Request) -> Sequence[HeaderEdits]:
+        """Return the edits to make before the request is forwarded, apart for each rule that wants some."""
 
 
 @runtime_checkable

@@ -28,6 +28,10 @@ OVERRIDE: Final = (
     "x-request-uri", "x-waws-unencoded-url", "x-http-method-override", "x-http-method", "x-method-override",
     "x-http-path-override", "x-http-host-override", "x-http-destinationurl", "x-middleware-subrequest",
     "x-middleware-subrequest-id",
+    # CGI and WSGI servers that take them for their own variables, and so cut the path at another place.
+    "script-name", "path-info", "x-script-name",
+    # Servers that let a field say which file to send.
+    "x-sendfile-type", "x-accel-mapping",
     # CGI makes `HTTP_PROXY` of it, which HTTP clients in the application obey (CVE-2016-5385).
     "proxy",
 )  # fmt: skip
@@ -40,7 +44,7 @@ IDENTITY: Final = (
     "x-ms-token-*", "x-amzn-oidc-*", "cf-access-authenticated-*", "tailscale-user-*", "oidc-claim-*",
     "oidc-access-token", "oidc-id-token", "shib-*", "mellon-*", "sm-user", "sm-userdn", "sm-universalid",
     "sm-serversessionid", "iv-user", "iv-groups", "iv-creds", "logon-user", "x-logon-user", "x-iisnode-*",
-    "x-token-subject",
+    "x-token-subject", "x-consumer-*", "x-credential-identifier", "x-anonymous-consumer", "x-userinfo",
     # TLS terminators: which certificate the client proved (RFC 9440 and its forerunners).
     "client-cert", "client-cert-*", "x-client-cert", "x-client-cert-*", "x-client-certificate", "x-client-dn",
     "x-client-verify", "x-client-s-dn", "x-client-subject-dn", "ssl-client-*", "x-ssl", "x-ssl-*", "x-tls-client-*",

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 from aupgate.build import build, read
 from aupgate.gateway import Gateway, request_id
 from aupgate.http import normalise_path
-from aupgate.identity import Credentials
+from aupgate.identity import Credentials, forwarded_scheme
 from aupgate.middleware.documents import AppDocuments
 from aupgate.middleware.flow import HttpFlow
 from aupgate.middleware.lifespan import Preparation
@@ -65,7 +65,7 @@ class AcceptableUse:
         if kind not in {"http", "websocket"}:
             await self.preparation.pass_through(self.app, scope, receive, send)
             return
-        if not self.preparation.begun:
+        if self.preparation.waiting:
             await self.preparation.begin(scope)
         request = await self._request(scope)
         if not request.client.certain and not self._warned:
@@ -75,7 +75,7 @@ class AcceptableUse:
         await flow.run(self.app, verdict)
 
     async def _request(self, scope: Scope) -> Request:
-        headers: list[Header] = scope["headers"] if isinstance(scope["headers"], list) else list(scope["headers"])
+        headers: list[Header] = list(scope["headers"])  # some servers append trailers to theirs later
         peer = scope.get("client")
         client = self.gateway.clients.resolve(peer[0] if peer else None, headers)
         fields = first_values(headers)
@@ -88,7 +88,7 @@ class AcceptableUse:
             path=below_root(normalise_path(raw), scope.get("root_path", "")),
             query=query,
             headers=headers,
-            scheme=scope.get("scheme", "http"),
+            scheme=forwarded_scheme(client, fields) or scope.get("scheme", "http"),
             http_version=scope.get("http_version", "1.1"),
             client=client,
             account=(

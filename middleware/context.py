@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from aupgate.middleware.asgi import Scope
 
 REQUEST_ID: Final = b"x-request-id"
+_SECURE: Final = frozenset({"https", "wss"})
 _OWN: Final = frozenset({REQUEST_ID})
 _OWN_WITH_LENGTH: Final = frozenset({REQUEST_ID, b"content-length", b"transfer-encoding"})
 
@@ -60,5 +61,9 @@ def forwarded_scope(scope: "Scope", exchange: "Exchange", verdict: Verdict, leng
     if length is not None or request.header(REQUEST_ID) is not None:
         headers = [pair for pair in headers if pair[0].lower() not in (_OWN if length is None else _OWN_WITH_LENGTH)]
     forwarded = [*headers, *own]
-    behind = {"client": (request.client.address, 0)} if request.client.hops else {}
+    behind: dict[str, object] = {}
+    if request.client.hops:
+        secure = request.scheme in _SECURE
+        scheme = ("wss" if secure else "ws") if request.kind == "websocket" else ("https" if secure else "http")
+        behind = {"client": (request.client.address, 0), "scheme": scheme}
     return {**scope, "headers": forwarded, "aupgate": RequestContext(exchange), **behind}

@@ -23,10 +23,13 @@ class AppDocuments:
         self._app = app
         self._base = base
         self._surroundings: dict[str, Any] = {}
+        self._host = b"localhost"
 
     def learn(self, scope: "Scope") -> None:
         """Take from a scope that the server made what frameworks put into every scope, such as `app` and `state`."""
         self._surroundings = {key: scope[key] for key in ("app", "state", "asgi") if key in scope}
+        host = next((text for name, text in scope.get("headers", ()) if name.lower() == b"host"), None)
+        self._host = host or self._host
 
     async def fetch(self, location: str) -> bytes:
         """Return the document. Raises `ServiceError` when it cannot be had or is larger than 16 MiB."""
@@ -40,7 +43,7 @@ class AppDocuments:
     async def _from_app(self, path: str) -> bytes:
         response = _Response()
         try:
-            await self._app({**_scope(path), **self._surroundings}, response.receive, response.send)
+            await self._app({**_scope(path, self._host), **self._surroundings}, response.receive, response.send)
         except ServiceError:
             raise
         except Exception as error:
@@ -75,7 +78,7 @@ class _Response:
                 self._ended.set()
 
 
-def _scope(path: str) -> dict[str, Any]:
+def _scope(path: str, host: bytes) -> dict[str, Any]:
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -86,7 +89,7 @@ def _scope(path: str) -> dict[str, Any]:
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": b"",
-        "headers": [(b"host", b"localhost"), (b"accept", b"application/json"), (b"user-agent", b"aupgate")],
+        "headers": [(b"host", host), (b"accept", b"application/json"), (b"user-agent", b"aupgate")],
         "client": None,
         "server": None,
         "state": {},

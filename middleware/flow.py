@@ -44,7 +44,7 @@ class HttpFlow:
         """Enforce the verdict on the head, and what follows from it."""
         try:
             if verdict.refusal is not None:
-                await self._refuse(verdict.refusal, verdict.response_headers, unread=self._has_body())
+                await self._refuse(verdict.refusal, verdict.response_headers, unread=self._request.may_have_body)
             elif verdict.body_plan is not None:
                 await self._hold(app, verdict)
             elif verdict.observed_plan is not None:
@@ -151,10 +151,6 @@ class HttpFlow:
         else:
             await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
         self._complete = True
-
-    def _has_body(self) -> bool:
-        length = self._request.header(b"content-length")
-        return self._request.header(b"transfer-encoding") is not None or (length is not None and length != b"0")
 
     def _outcome(self) -> Outcome:
         aborted = self._aborted or not self._complete

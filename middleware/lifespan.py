@@ -30,8 +30,7 @@ class Preparation:
         self.waiting = gateway.preparing()
         """Policies that have not loaded what they need."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self.begun = False
-        """True once the first try has started."""
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def ready(self) -> bool:
@@ -39,18 +38,20 @@ class Preparation:
         return not self.waiting
 
     async def begin(self, scope: "Scope") -> None:
-        """Try once to prepare every policy, and go on trying in the background; a second call does nothing.
+        """See to it that what must be prepared is being prepared, and wait for the first try if this began it.
 
         `scope` is one that the server made, for what an application expects to find in every scope.
         """
-        if self.begun:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # a server that starts anew in the same process; the old loop's tasks died with it
+            self._loop = loop
+            self._tasks.clear()
+        if self._tasks:
             return
-        self.begun = True
         self._documents.learn(scope)
-        first = [self._try(policy, FIRST_RETRY) for policy in self.waiting]
-        for policy, prepared in zip(tuple(self.waiting), await asyncio.gather(*first), strict=True):
-            if not prepared:
-                self._go_on(policy)
+        tried = [self._start(policy) for policy in self.waiting]
+        if tried:
+            await asyncio.wait([loop.create_task(each.wait()) for each in tried], timeout=PATIENCE)
 
     async def pass_through(self, app: "App", scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Run a scope that is not a request, unchanged; a lifespan starts and ends the background work."""
@@ -74,18 +75,21 @@ class Preparation:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._gateway.flush)
 
-    def _go_on(self, policy: "Prepares") -> None:
-        task = asyncio.get_running_loop().create_task(self._keep_trying(policy), name=f"aupgate prepare {policy.name}")
+    def _start(self, policy: "Prepares") -> asyncio.Event:
+        """Prepare `policy` in the background; return what is set after the first try."""
+        tried = asyncio.Event()
+        task = asyncio.get_running_loop().create_task(self._keep_trying(policy, tried))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return tried
 
-    async def _keep_trying(self, policy: "Prepares") -> None:
+    async def _keep_trying(self, policy: "Prepares", tried: asyncio.Event) -> None:
         pause = FIRST_RETRY
-        while True:
+        while not await self._try(policy, pause):
+            tried.set()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_RETRY)
-            if await self._try(policy, pause):
-                return
+        tried.set()
 
     async def _try(self, policy: "Prepares", pause: float) -> bool:
         try:

@@ -79,11 +79,11 @@ class Headers:
         self._hosts = frozenset(settings.hosts)
         self._suffixes = tuple(host[1:] for host in settings.hosts if host.startswith("*."))
 
-    def sanitise(self, request: Request) -> HeaderEdits | None:
-        """Return the fields to take away, by their names as received, and a note for each rule they touch."""
+    def sanitise(self, request: Request) -> Sequence[HeaderEdits]:
+        """Return the fields to take away, by their names as received, with a note for each rule they touch."""
         fates = self._fates
         found = [(name, fate) for name, _ in request.headers if (fate := fates[name])]
-        return _edits(found, from_proxy=bool(request.client.hops)) if found else None
+        return _edits(found, from_proxy=bool(request.client.hops)) if found else ()
 
     def on_request(self, request: Request) -> Sequence[Finding]:
         """Refuse a host that is not among those configured."""
@@ -96,14 +96,20 @@ class Headers:
         return any(each in self._hosts or each.endswith(self._suffixes) for each in (host, bare))
 
 
-def _edits(found: Sequence[tuple[bytes, Fate]], *, from_proxy: bool) -> HeaderEdits | None:
-    dropped = [(name, fate) for name, fate in found if not (from_proxy and fate.kept_from_proxies)]
+def _edits(found: Sequence[tuple[bytes, Fate]], *, from_proxy: bool) -> list[HeaderEdits]:
+    """Return the edits for each rule: which names go, and the note if that is worth one."""
+    dropped: dict[str, list[bytes]] = {}
     noted: dict[str, list[bytes]] = {}
-    for name, fate in dropped:
+    for name, fate in found:
+        if from_proxy and fate.kept_from_proxies:
+            continue
+        dropped.setdefault(fate.rule, []).append(name)
         if fate.rule and (fate.noted_from_proxies or not from_proxy):
             noted.setdefault(fate.rule, []).append(name)
-    notes = tuple(_note(rule, names) for rule, names in noted.items())
-    return HeaderEdits(frozenset(name for name, _ in dropped), findings=notes) if dropped else None
+    return [
+        HeaderEdits(frozenset(names), findings=(_note(rule, noted[rule]),) if rule in noted else (), rule=rule)
+        for rule, names in dropped.items()
+    ]
 
 
 def _note(rule: str, names: Sequence[bytes]) -> Finding:

@@ -80,7 +80,8 @@ class Interfaces:
         self._allowed = [Operation(each.path, each.methods, each.content_types) for each in settings.allow]
         self._refuses_unknown = settings.default == "refuse"
         self._openapi = settings.openapi
-        self._denied = RouteTable([(each.path, True) for each in settings.deny])
+        # In small letters, because some applications route without regard to case.
+        self._denied = RouteTable([(each.path.lower(), True) for each in settings.deny])
         self._offered = _table(self._allowed)
         self._complete = not settings.openapi
 
@@ -108,7 +109,7 @@ class Interfaces:
         findings: list[Finding] = []
         if request.kind == "http" and is_for_proxy(request.method, request.target, request.header(b"host") or b""):
             findings.append(_refuse("open_proxy", 403, "this service passes requests on to nobody else"))
-        if self._denied.find(request.path):
+        if self._is_denied(request):
             findings.append(_refuse("denied", 404, "not found"))
         offered = self._offered.find(request.path)
         if offered or self._complete or self._refuses_unknown:
@@ -116,6 +117,13 @@ class Interfaces:
         elif not findings:
             raise ServiceError("the openapi document has not been read yet")
         return findings
+
+    def _is_denied(self, request: Request) -> bool:
+        path = request.path.lower()
+        if self._denied.find(path):
+            return True
+        # Some applications take `//host/path` for a URL without its scheme (RFC 3986 section 4.2).
+        return request.target.startswith(b"//") and bool(self._denied.find("/" + path[1:].partition("/")[2]))
 
     def _judge(self, request: Request, offered: Sequence[Operation]) -> Iterator[Finding]:
         if not offered:
@@ -137,7 +145,7 @@ def _table(operations: Sequence[Operation]) -> RouteTable[Operation]:
 
 
 def _judge_body(request: Request, taking: Sequence[Operation]) -> Iterator[Finding]:
-    if all(operation.content_types for operation in taking) and _has_body(request):
+    if all(operation.content_types for operation in taking) and request.may_have_body:
         sent = media_type(request.header(b"content-type") or b"")
         if not any(operation.accepts(sent) for operation in taking):
             yield _refuse(
@@ -149,13 +157,3 @@ def _refuse(
     rule: str, status: int, detail: str, headers: tuple[Header, ...] = (), retry_after: float | None = None
 ) -> Finding:
     return Finding(f"interfaces.{rule}", Action.REFUSE, status, detail, headers, retry_after=retry_after)
-
-
-def _has_body(request: Request) -> bool:
-    """Return whether a body follows (RFC 9112 section 6.3); in HTTP/2 a Content-Type may be all that says so."""
-    length = request.header(b"content-length")
-    if length is not None:
-        return length.strip(b"0") != b""
-    if request.header(b"transfer-encoding") is not None:
-        return True
-    return not request.http_version.startswith("1") and request.header(b"content-type") is not None

@@ -34,7 +34,14 @@ _ALLOW: Final = (b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
 # What a field's name means here. Ordinary names are the empty string, so that a normal request is a loop over false
 # values.
-_NAMED: Final = {b"host": "host", b"content-length": "length", b"transfer-encoding": "coding"}
+_NAMED: Final = {
+    b"host": "host",
+    b"content-length": "length",
+    b"transfer-encoding": "coding",
+    # Ordinary themselves, but an alias would tell the application another type than the one that was judged.
+    b"content-type": "",
+    b"content-encoding": "",
+}
 
 
 def _kind(name: bytes) -> str:
@@ -118,7 +125,7 @@ def _host_fault(hosts: Sequence[bytes], version: str) -> str:
 
 def _framing_fault(lengths: Sequence[bytes], codings: Sequence[bytes], version: str, *, aliased: bool) -> str:
     if aliased:
-        return "a header field is spelt so that some servers take it for the body's length or coding"
+        return "a header field is spelt so that some servers take it for one that describes the body"
     if lengths and codings:
         return "Content-Length and Transfer-Encoding exclude each other"
     if len(lengths) > 1 or (lengths and not _LENGTH(lengths[0])):

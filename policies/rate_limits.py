@@ -146,7 +146,8 @@ class RateLimits:
         self._limits = {f"rate_limits.{limit.name}": limit for limit in settings.limits}
         counted = [(limit.match.path, _Counted(limit)) for limit in settings.limits]
         self._everywhere = tuple(each for path, each in counted if path is None)
-        self._somewhere = RouteTable([(path, each) for path, each in counted if path is not None])
+        # In small letters, because some applications route without regard to case.
+        self._somewhere = RouteTable([(path.lower(), each) for path, each in counted if path is not None])
         self._requests = _leases(settings.concurrency.per_client, "concurrency", settings.concurrency.lease)
         self._streams = _leases(settings.concurrency.streams_per_client, "streams", settings.concurrency.lease)
 
@@ -159,7 +160,7 @@ class RateLimits:
         meters = [Meter(leases[certain], request.client.network, 1, request.id)]
         counted: Sequence[_Counted] = self._everywhere
         if self._somewhere:
-            counted = (*counted, *self._somewhere.find(request.path))
+            counted = (*counted, *self._somewhere.find(request.path.lower()))
         for limit in counted:
             if (limit.methods and method not in limit.methods) or (limit.pages and is_asset(request.path)):
                 continue

@@ -77,7 +77,7 @@ class Faulty(_Named):
 
 
 class FaultySanitiser(_Named):
-    def sanitise(self, request: Request) -> HeaderEdits | None:
+    def sanitise(self, request: Request) -> Sequence[HeaderEdits]:
         raise ZeroDivisionError("planted")
 
 
@@ -112,10 +112,11 @@ class Strip(_Named):
         super().__init__(name)
         self.field_name = field_name
 
-    def sanitise(self, request: Request) -> HeaderEdits | None:
+    def sanitise(self, request: Request) -> Sequence[HeaderEdits]:
         if request.header(self.field_name) is None:
-            return None
-        return HeaderEdits(frozenset({self.field_name}), (), (noting(self.rules[0].name),))
+            return ()
+        rule = self.rules[0].name
+        return [HeaderEdits(frozenset({self.field_name}), (), (noting(rule),), rule)]
 
 
 class Count(_Named):

@@ -229,9 +229,20 @@ def test_clauses_of_the_packs_are_attached_to_what_is_found() -> None:
     assert [clause.id for clause in verdict.refusal.clauses] == ["test.whole", "test.rule"]
 
 
-def test_a_rule_that_the_policy_never_declared_is_a_fault_of_the_policy() -> None:
-    with pytest.raises(KeyError):
-        head(an_engine(Enforcement(Judge("judge", refusing("judge.undeclared")))))
+@pytest.mark.parametrize("on_error", OnError)
+@pytest.mark.parametrize("wrong", [refusing("judge.undeclared"), "no finding"], ids=["undeclared rule", "no finding"])
+def test_a_finding_that_cannot_be_judged_is_a_fault_of_the_policy(wrong: Any, on_error: OnError) -> None:
+    exchange, verdict = head(an_engine(Enforcement(Judge("judge", wrong), on_error=on_error)))
+    assert verdict.allow is (on_error is OnError.ALLOW)
+    assert [judgement.finding.rule for judgement in exchange.judgements] == ["internal.error"]
+
+
+def test_a_sink_that_fails_decides_nothing() -> None:
+    class Full:
+        def record(self, request: Any, judgement: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+    assert head(an_engine(Enforcement(Judge("judge", noting("judge.first"))), sinks=[Full()]))[1].allow
 
 
 def test_every_judgement_is_recorded_with_its_mode() -> None:
@@ -270,6 +281,14 @@ def test_edits_of_several_policies_add_up_and_observed_ones_are_left_out() -> No
     assert verdict.edits is not None
     assert verdict.edits.apply(headers) == [(b"host", b"h"), (b"x-c", b"3")]
     assert len(exchange.judgements) == 3
+
+
+@pytest.mark.parametrize(("mode", "stripped"), [(Mode.ENFORCE, True), (Mode.OBSERVE, False), (Mode.OFF, False)])
+def test_a_rules_own_mode_holds_for_what_it_strips(mode: Mode, stripped: bool) -> None:
+    sanitiser = Enforcement(scripted.Strip("a", b"x-a"), rules={"first": mode})
+    exchange, verdict = head(an_engine(sanitiser), headers=[(b"x-a", b"1")])
+    assert (verdict.edits is not None) is stripped
+    assert len(exchange.judgements) == (mode is not Mode.OFF)
 
 
 # -- meters and settling -----------------------------------------------------------------------------------------------
@@ -318,11 +337,12 @@ def test_a_lease_is_released_at_the_end() -> None:
     assert head(engine, store, id="c")[1].allow
 
 
+@pytest.mark.parametrize("error", [StoreError("away"), ZeroDivisionError("planted")], ids=repr)
 @pytest.mark.parametrize("on_error", OnError)
-def test_a_store_that_fails_is_a_fault_of_the_policies_that_count(on_error: OnError) -> None:
+def test_a_store_that_fails_is_a_fault_of_the_policies_that_count(on_error: OnError, error: Exception) -> None:
     class Broken:
         def take(self, groups: Any, now: float) -> Any:
-            raise StoreError("away")
+            raise error
 
     engine = an_engine(Enforcement(Count("p", Quota("p.first", "first", 1, 60.0)), on_error=on_error))
     exchange, verdict = head(engine, Broken())

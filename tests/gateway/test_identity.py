@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aupgate.errors import ConfigError
-from aupgate.identity import AccountResolver, ClientResolver, Credentials, load_keys, parse_address
+from aupgate.identity import (
+    AccountResolver,
+    ClientResolver,
+    Credentials,
+    forwarded_scheme,
+    load_keys,
+    parse_address,
+)
 from aupgate.model import Account, first_values
 
 PROXIES = ["10.0.0.0/8", "fd00::/8", "203.0.113.9"]
@@ -45,6 +52,10 @@ def forwarded(*values: str, name: str = "x-forwarded-for") -> list[tuple[bytes, 
             "10.0.0.1", forwarded("198.51.100.7", name="X-Forwarded-For"), "198.51.100.7", id="any case of the name"
         ),
         pytest.param(None, [], "", id="a unix socket"),
+        pytest.param(None, forwarded("1.1.1.1, 198.51.100.7"), "198.51.100.7", id="a proxy on a unix socket"),
+        pytest.param(
+            "10.0.0.1", forwarded('for="[2001:db8::7]:80"', name="forwarded"), "10.0.0.1", id="not the source"
+        ),
     ],
 )
 def test_the_client_is_the_first_address_that_no_trusted_proxy_owns(
@@ -90,6 +101,30 @@ def test_the_client_is_uncertain_only_where_an_unconfigured_proxy_is_likely(
     trusted: list[str] | None, peer: str, headers: list[tuple[bytes, bytes]], certain: bool
 ) -> None:
     assert ClientResolver(trusted).resolve(peer, headers).certain is certain
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "scheme"),
+    [
+        pytest.param("10.0.0.1", (b"x-forwarded-proto", b"https"), "https", id="a trusted proxy"),
+        pytest.param("10.0.0.1", (b"x-forwarded-proto", b"HTTPS, http"), "http", id="the nearest of one hop"),
+        pytest.param("10.0.0.1", (b"forwarded", b'for=198.51.100.7;proto="https"'), "https", id="Forwarded"),
+        pytest.param("10.0.0.1", (b"x-forwarded-proto", b"gopher"), None, id="no scheme of the web"),
+        pytest.param("198.51.100.1", (b"x-forwarded-proto", b"https"), None, id="a stranger's word"),
+    ],
+)
+def test_the_scheme_is_what_a_trusted_proxy_says(peer: str, said: tuple[bytes, bytes], scheme: str | None) -> None:
+    headers = [*forwarded("198.51.100.7"), said]
+    client = ClientResolver(PROXIES).resolve(peer, headers)
+    assert forwarded_scheme(client, first_values(headers)) == scheme
+
+
+def test_forwarded_can_be_the_source() -> None:
+    resolver = ClientResolver(PROXIES, source="forwarded")
+    said = 'for=6.6.6.6, for="[2001:DB8::7]:4711";proto=https, for=10.0.0.2'
+    assert resolver.resolve("10.0.0.1", forwarded(said, name="forwarded")).address == "2001:db8::7"
+    hidden = "for=6.6.6.6, for=_hidden"
+    assert resolver.resolve("10.0.0.1", forwarded(hidden, name="forwarded")).address == "10.0.0.1"
 
 
 def test_another_header_can_carry_the_address() -> None:

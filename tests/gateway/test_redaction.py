@@ -17,7 +17,14 @@ from aupgate.redaction import MAX_TEXT, account_hash, redact, redact_target
         (b"/reset?code=123456", "/reset?code=[redacted]"),
         (b"/a?password=", "/a?password="),
         (b"http://ann:secret@host/a", "http://[redacted]@host/a"),
-        (b"/a;session_id=1?b=2", "/a;session_id=1?b=2"),
+        (b"/a;v=1;session_id=1?b=2", "/a;v=1;session_id=[redacted]?b=2"),
+        (b"/a;JSESSIONID=abc/b", "/a;JSESSIONID=[redacted]/b"),
+        (b"/a?%70assword=abc", "/a?%70assword=[redacted]"),
+        (b"/a?pwd=abc&api.key=abc&ticket=ST-1", "/a?pwd=[redacted]&api.key=[redacted]&ticket=[redacted]"),
+        (b"/a?next=/r?token=abc&b=2", "/a?next=[redacted]&b=2"),
+        (b"/a?next=%2Fr%3Ftoken%3Dabc", "/a?next=[redacted]"),
+        (b"/a?next=/r?page=2", "/a?next=/r?page=2"),
+        (b"/a\x1b[2J\n", "/a\\x1b[2J\\x0a"),
     ],
 )
 def test_secrets_in_a_target_are_not_logged(target: bytes, logged: str) -> None:
@@ -26,6 +33,10 @@ def test_secrets_in_a_target_are_not_logged(target: bytes, logged: str) -> None:
 
 def test_secrets_in_evidence_are_not_logged_at_any_depth() -> None:
     evidence = {"cookie": "a=b", "names": ["x"], "nested": {"authorization": "Bearer x", "count": 1}, "raw": b"\xff"}
+    assert redact({"hosts": ["ann:secret@host"], "malware": "Eicar"}) == {
+        "hosts": ["[redacted]@host"],
+        "malware": "Eicar",
+    }
     assert redact(evidence) == {
         "cookie": "[redacted]",
         "names": ["x"],
@@ -37,6 +48,7 @@ def test_secrets_in_evidence_are_not_logged_at_any_depth() -> None:
 @given(st.binary(max_size=5000))
 def test_a_logged_target_is_bounded(target: bytes) -> None:
     assert len(redact_target(target)) <= MAX_TEXT + 30
+    assert redact_target(target).isprintable()
 
 
 def test_an_account_is_logged_as_a_hash_that_tells_sources_apart() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from aupgate.enforcement import Enforcement
+from aupgate.middleware import AcceptableUse
 from aupgate.model import HeaderEdits, Mode, OnError
 from tests.gateway import scripted
 from tests.gateway.scripted import Inspect, Judge, Strip, Watch, refusing
-from tests.middleware.wrapped import DISCONNECT, App, a_gateway, body_messages, call, http_scope
+from tests.middleware.wrapped import DISCONNECT, App, Server, a_gateway, body_messages, call, http_scope
 
 REFUSE = Judge("p", refusing("p.first"))
 UPLOAD = [(b"host", b"a"), (b"content-length", b"10")]
@@ -95,6 +96,32 @@ async def test_behind_trusted_proxies_the_application_sees_the_client() -> None:
     gateway = a_gateway(client={"trusted_proxies": ["10.0.0.0/8"]})
     await call(app, gateway, http_scope(client=("10.0.0.1", 1), headers=[(b"x-forwarded-for", b"198.51.100.9")]))
     assert app.scopes[0]["client"] == ("198.51.100.9", 0)
+
+
+@pytest.mark.parametrize(("said", "scheme"), [(b"https", "https"), (b"http", "http"), (b"odd", "http")])
+async def test_behind_trusted_proxies_the_application_sees_the_scheme_the_client_used(said: bytes, scheme: str) -> None:
+    app = App()
+    gateway = a_gateway(client={"trusted_proxies": ["10.0.0.0/8"]})
+    headers = [(b"x-forwarded-for", b"198.51.100.9"), (b"x-forwarded-proto", said)]
+    await call(app, gateway, http_scope(client=("10.0.0.1", 1), headers=headers))
+    assert app.scopes[0]["scheme"] == scheme
+    await call(app, gateway, http_scope(client=("198.51.100.9", 1), headers=headers))
+    assert app.scopes[1]["scheme"] == "http"
+
+
+async def test_what_a_server_adds_to_its_headers_later_does_not_reach_the_application() -> None:
+    """uvicorn appends a chunked request's trailers to the list that it gave, after the request was judged."""
+    app, headers = App(), [(b"transfer-encoding", b"chunked")]
+    server = Server(body_messages(b"ab", b"cd"))
+    receive = server.receive
+
+    async def with_trailers() -> Any:
+        headers.append((b"x-remote-user", b"admin"))
+        return await receive()
+
+    scope = http_scope(method="POST", headers=headers)
+    await AcceptableUse(app, a_gateway(Inspect("i")))(scope, with_trailers, server.send)
+    assert b"x-remote-user" not in dict(app.scopes[0]["headers"])
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------

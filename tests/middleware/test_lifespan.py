@@ -104,6 +104,26 @@ async def test_what_cannot_be_loaded_is_tried_again_until_it_can(monkeypatch: py
     assert policy.tries == 4
 
 
+async def test_a_first_request_that_is_cancelled_does_not_end_the_trying(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifespan, "FIRST_RETRY", 0.0)
+    policy = Loads(failures=3)
+    wrapped = AcceptableUse(without_lifespan, a_gateway(policy))
+    first = asyncio.create_task(request(wrapped))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    async with asyncio.timeout(5):
+        while not wrapped.preparation.ready:  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)
+
+
+def test_a_second_event_loop_tries_anew() -> None:
+    policy = Loads(failures=1)
+    wrapped = AcceptableUse(without_lifespan, a_gateway(policy))
+    assert [asyncio.run(request(wrapped)) for _ in range(2)] == [200, 200]
+    assert wrapped.preparation.ready
+
+
 async def test_the_end_of_the_lifespan_ends_the_trying() -> None:
     policy = Loads(failures=10**6)
     before = len(asyncio.all_tasks())

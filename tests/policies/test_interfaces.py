@@ -135,7 +135,12 @@ def test_nothing_before_or_within_the_path_gets_around_a_denial(tail: bytes, sep
     assert denying.on_request(a_request(path=path)) or not path.startswith("/internal")
 
 
-@pytest.mark.parametrize("raw", [b"/internals", b"/api/internal", b"/Internal", b"/internal-docs", b"/internal.html"])
+@pytest.mark.parametrize("raw", [b"/INTERNAL/users", b"/Internal", b"//elsewhere/internal/users", b"//e/Internal"])
+def test_a_denial_holds_for_applications_that_ignore_case_or_take_the_path_for_a_url(raw: bytes) -> None:
+    assert found(asked("GET", raw), {"deny": [{"path": "/internal/{rest:path}"}]}) == [("denied", 404)]
+
+
+@pytest.mark.parametrize("raw", [b"/internals", b"/api/internal", b"/internal-docs", b"/internal.html"])
 def test_a_path_of_a_similar_name_is_not_denied(raw: bytes) -> None:
     assert found(asked("GET", raw), {"deny": [{"path": "/internal/{rest:path}"}]}) == []
 
