@@ -4,6 +4,8 @@
 PYTHON ?=
 # What make run protects instead of the example: make run UPSTREAM=http://127.0.0.1:3000
 UPSTREAM ?=
+# Which parts make bench measures, and how: make bench BENCH='inprocess --quick'
+BENCH ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,7 +45,7 @@ run: install
 
 test: install
 	@scripts/debian_packages.sh
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: install
 	$(BIN)/ruff format --check --quiet .
@@ -56,7 +58,7 @@ check: install
 	$(BIN)/python scripts/check_docs.py
 
 bench: install
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist aupgate.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage coverage.xml

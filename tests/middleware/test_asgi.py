@@ -134,7 +134,7 @@ async def test_the_application_reads_what_was_decided() -> None:
     decided = app.scopes[0]["aupgate"]
     assert decided.client.address == "198.51.100.7"
     assert decided.account.id == "ann"
-    assert uuid.UUID(decided.request_id)
+    assert str(uuid.UUID(decided.request_id)) == decided.request_id
     assert decided.findings == ()
 
 

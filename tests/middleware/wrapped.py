@@ -55,7 +55,7 @@ def body_messages(*chunks: bytes) -> list[dict[str, Any]]:
     return [{"type": "http.request", "body": chunk, "more_body": index < last} for index, chunk in enumerate(chunks)]
 
 
-DISCONNECT = {"type": "http.disconnect"}
+DISCONNECT: dict[str, Any] = {"type": "http.disconnect"}
 
 
 class Server:
