@@ -48,7 +48,7 @@ class Counting:
     def ask(self, enforcement: Enforcement, meters: Sequence[Meter], on_readings: OnReadings, request: Request) -> None:
         """Arrange `meters`; those of rules that are off are left out."""
         whole = enforcement.mode(request) if enforcement.uniform else None
-        if whole is Mode.ENFORCE and all(meter.quota.gate for meter in meters):
+        if whole is Mode.ENFORCE and not any([not meter.quota.gate for meter in meters]):  # noqa: C419 - a list is faster
             start = len(self._gate)
             self._gate += meters
             self.asked.append(Asked(enforcement, on_readings, (), slice(start, len(self._gate))))

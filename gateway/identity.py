@@ -186,7 +186,8 @@ def _source(text: str, keys: Mapping[str, Account]) -> Source:
     if kind == "key":
         return lambda credentials: _known_key(credentials.fields.get(wanted), keys, text)
     if kind == "cookie":
-        return lambda credentials: _unverified(_cookie(credentials, name.encode()), text)
+        cookie = name.encode() + b"="
+        return lambda credentials: _unverified(_cookie(credentials, cookie), text)
     return lambda credentials: _unverified(credentials.fields.get(wanted), text)
 
 
@@ -222,12 +223,13 @@ def _cookie(credentials: Credentials, wanted: bytes) -> bytes | None:
     if b"cookie" not in credentials.fields:
         return None
     for name, text in credentials.headers:  # HTTP/2 may split the field (RFC 9113 section 8.2.3)
-        if name.lower() != b"cookie" or wanted not in text:
+        if name.lower() != b"cookie":
             continue
-        for pair in text.split(b";"):
-            key, _, found = pair.partition(b"=")
-            if key.strip() == wanted:
-                return found.strip()
+        start = text.find(wanted)
+        while start >= 0:
+            if start == 0 or text[start - 1 : start] in b"; ":
+                return text[start + len(wanted) :].partition(b";")[0].strip()
+            start = text.find(wanted, start + 1)
     return None
 
 

@@ -12,6 +12,9 @@ from aupgate.inspection.spool import CHUNK, Spool
 _XZ_MEMORY: Final = 72 * 1024 * 1024
 """Bytes of memory for one xz stream: what `xz -9` needs, its highest preset."""
 
+_LZMA_DICTIONARY: Final = 64 * 1024 * 1024
+"""Bytes of memory for the dictionary of one bare LZMA stream: that of the highest preset."""
+
 _DECODING_ERRORS: Final = (zlib.error, lzma.LZMAError, OSError, EOFError)
 
 
@@ -60,6 +63,59 @@ class Inflate:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
+class Lzma:
+    """A bare LZMA stream with the interface of the others. It ends at `size` bytes, or when `marked` at its end mark.
+
+    `properties` are the five bytes of the `.lzma` format: one for three numbers, four for the dictionary's size. Raises
+    `ArchiveError` when there are no such properties, or when they ask for too much memory.
+    """
+
+    def __init__(self, properties: bytes, size: int, *, marked: bool) -> None:
+        self._inner = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[_lzma_filter(properties, size)])
+        self._left = size
+        self._marked = marked
+
+    @property
+    def eof(self) -> bool:
+        """True once the stream's end was decoded."""
+        return self._inner.eof or (not self._marked and self._left <= 0)
+
+    @property
+    def needs_input(self) -> bool:
+        """True when more output needs more input."""
+        return self._inner.needs_input
+
+    @property
+    def unused_data(self) -> bytes:
+        """What came behind the stream's end mark."""
+        return self._inner.unused_data if self._inner.eof else b""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Take `data` and return at most `max_length` bytes."""
+        output = self._inner.decompress(data, max_length if self._marked else min(max_length, self._left))
+        self._left -= len(output)
+        return output
+
+
+def _lzma_filter(properties: bytes, size: int) -> dict[str, int]:
+    if len(properties) != 5 or properties[0] >= 9 * 5 * 5:
+        raise corrupt("the compressed data is damaged")
+    # A dictionary larger than what comes out is never used; liblzma would take the memory nevertheless.
+    dictionary = max(4096, min(int.from_bytes(properties[1:], "little"), size))
+    if dictionary > _LZMA_DICTIONARY:
+        raise bomb("the compressed data needs too much memory to unfold")
+    rest, context = divmod(properties[0], 9)
+    position, literal = divmod(rest, 5)
+    if context + literal > 4:
+        raise corrupt("the compressed data has properties that no program writes")
+    return {"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": context, "lp": literal, "pb": position}
+
+
+def xz_decoder() -> Decoder:
+    """Return a decoder of xz that takes a bounded amount of memory."""
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)
+
+
 def decode(pieces: Iterator[bytes], decoder: Decoder, allowance: Allowance) -> Iterator[bytes]:
     """Yield what `decoder` makes of `pieces`, counted on `allowance`, until the stream ends.
 
@@ -93,7 +149,7 @@ def _step(decoder: Decoder, data: bytes) -> bytes:
 _MAKERS: Final[dict[str, tuple[bytes, Callable[[], Decoder]]]] = {
     "application/gzip": (b"\x1f\x8b\x08", lambda: Inflate(31)),
     "application/x-bzip2": (b"BZh", bz2.BZ2Decompressor),
-    "application/x-xz": (b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)),
+    "application/x-xz": (b"\xfd7zXZ\x00", xz_decoder),
 }
 
 STREAMS: Final = frozenset(_MAKERS)

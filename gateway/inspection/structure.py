@@ -33,10 +33,13 @@ class _Window:
             self._base, self._data, start = offset, self._content.read(offset, CHUNK), 0
         return self._data[start : start + length]
 
-    def rest(self, offset: int) -> bytes:
-        """Return what is at hand from `offset` on: at least two bytes, except at the end."""
+    def at_hand(self, offset: int) -> tuple[bytes, int]:
+        """Return a buffer, and where in it `offset` is: at least two bytes from there on, except at the content's end.
+
+        Not a copy from there on: tiny pieces would copy most of the buffer each.
+        """
         self.read(offset, 2)
-        return self._data[offset - self._base :]
+        return self._data, offset - self._base
 
     def pieces(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield `length` bytes from `offset`, in pieces."""
@@ -86,8 +89,9 @@ def _crc(content: _Window, offset: int, length: int) -> bytes:
 _END: Final = 0xD9
 _ALONE: Final = frozenset({0x01, 0xD8})
 """JPEG markers without a length besides the restarts: TEM and SOI."""
-_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])").search
-"""A marker that ends entropy-coded data: neither a stuffed 0xFF nor a restart."""
+_MARKER: Final = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])").search
+"""A marker that ends entropy-coded data: neither a stuffed 0xFF nor a restart. Of several 0xFF, fill bytes before the
+last, only the last matches: were they repeated here, a run of them would be searched again from each of its bytes."""
 
 
 def _jpeg(content: _Window) -> str:
@@ -110,11 +114,13 @@ def _next_marker(content: _Window, offset: int) -> tuple[int, int]:
 
     What stands before it is entropy-coded data or padding.
     """
-    while rest := content.rest(offset):
-        if found := _MARKER(rest):
-            return found[1][0], offset + found.end()
-        split = rest[-1] == 0xFF and len(rest) > 1  # the marker may go on behind what is at hand
-        offset += len(rest) - 1 if split else len(rest)
+    while offset < content.size:
+        data, at = content.at_hand(offset)
+        if found := _MARKER(data, at):
+            return found[1][0], offset + found.end() - at
+        room = len(data) - at
+        split = data[-1] == 0xFF and room > 1  # the marker may go on behind what is at hand
+        offset += room - 1 if split else room
     return -1, offset
 
 
@@ -157,6 +163,7 @@ def _webp(content: _Window) -> str:
 
 _TAIL: Final = 1024
 _PADDING: Final = 32 * 1024
+# Bounded on every side: at most 200 steps from each of the fewer than 200 places in 2 KiB where it can begin.
 _LINEARISED: Final = re.compile(rb"/Linearized\b[^>]{0,200}?/L\s{1,8}(\d{1,12})").search
 
 

@@ -17,6 +17,7 @@ from aupgate.proxy.problem import OnError, problem
 from aupgate.proxy.response import UpstreamResponse
 from aupgate.proxy.upstream import Upstreams
 from aupgate.proxy.websocket import MAX_MESSAGE, WebSocketRelay
+from aupgate.redaction import redact_target
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -65,7 +66,7 @@ class ReverseProxy:
         try:
             await self._exchange(scope, client, send)
         except ClientGone:
-            _log.debug("the client of %s %s went away", scope["method"], scope["path"])
+            _log.debug("the client of %s %a went away", scope["method"], redact_target(target(scope)))
         finally:
             client.release()
 
@@ -86,7 +87,7 @@ class ReverseProxy:
             exchange.close()
 
     async def _answer_for_upstream(self, scope: Scope, send: Send, error: UpstreamError) -> None:
-        _log.warning("%s %s: %s", scope["method"], scope["path"], error)
+        _log.warning("%s %a: %s", scope["method"], redact_target(target(scope)), error)
         headers, body = self._on_error(scope, error.status, error.rule, error.detail)
         await send({"type": "http.response.start", "status": error.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -5,11 +5,12 @@ cannot name away what tells the application who asks for what. Forwarding fields
 spelling an application could read as one (`X_Forwarded_For`), and set afresh from what the gateway knows.
 """
 
+import re
 from collections.abc import Iterable, MutableMapping, Sequence
-from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
+from aupgate.fields import FieldNames
 from aupgate.model import Header
 
 Scope = MutableMapping[str, Any]
@@ -47,10 +48,16 @@ _SECURE: Final = frozenset({"https", "wss"})
 _NO_BODY: Final = frozenset({204, 304})
 
 
-@lru_cache(maxsize=1024)
-def _ends_here(name: bytes) -> bool:
+_SITE: Final = re.compile(rb"[a-z][a-z0-9+.-]*://[^/?#]*", re.IGNORECASE)
+"""What the absolute form has before the path."""
+
+
+def _is_ending(name: bytes) -> bool:
     folded = name.lower().replace(b"_", b"-").replace(b".", b"-")
     return name.lower() in HOP_BY_HOP or folded in _ANEW or folded.startswith(_FORWARDED)
+
+
+_ends_here: Final = FieldNames(_is_ending)
 
 
 def nominated(values: Iterable[bytes]) -> frozenset[bytes]:
@@ -82,7 +89,7 @@ class Forwarding:
         The client is `scope["aupgate"].client` where the gateway resolved it, else the connection's other end.
         """
         headers: Sequence[Header] = scope["headers"]
-        kept = [pair for pair in headers if not _ends_here(pair[0])]
+        kept = [pair for pair in headers if not _ends_here[pair[0]]]
         if len(kept) != len(headers):
             kept = _without_nominated(headers, kept)
         self._tell(kept, hops_of(scope), b"https" if scope.get("scheme") in _SECURE else b"http")
@@ -138,10 +145,15 @@ def response_headers(status: int, headers: Sequence[Header]) -> list[Header]:
 
 
 def target(scope: Scope) -> bytes:
-    """Return path and query as the client sent them, or encoded anew where the server does not say."""
+    """Return path and query as the client sent them, or encoded anew where the server does not say.
+
+    Of the absolute form (RFC 9112 section 3.2.2), that is what follows the authority.
+    """
     raw: bytes = scope.get("raw_path") or b""
     path = raw.partition(b"?")[0]
-    if not path.startswith(b"/") and path != b"*":
+    if site := _SITE.match(path):
+        path = path[site.end() :] or b"/"
+    elif not path.startswith(b"/") and path != b"*":
         path = quote(scope["path"], safe="/:@!$&'()*+,;=~-._").encode("ascii") or b"/"
     query: bytes = scope.get("query_string", b"")
     return path + b"?" + query if query else path

@@ -1,0 +1,45 @@
+"""One request and its response on the listener's side, with what uvicorn leaves out."""
+
+from email.utils import formatdate
+from functools import lru_cache
+from time import time
+from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
+
+
+class Cycle(RequestResponseCycle):
+    """Dates responses that have no date (RFC 9110 section 6.6.1), and sends HTTP/1.0 clients no chunks.
+
+    For these, a response of unknown length ends with the connection (RFC 9112 sections 6.1 and 6.3).
+    """
+
+    async def send(self, message: "ASGISendEvent") -> None:
+        """Send a part of the response."""
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in headers}
+            if b"date" not in names:
+                headers.append((b"date", http_date()))
+            if self.scope["http_version"] == "1.0" and b"content-length" not in names:
+                self.chunked_encoding = False
+            message = {**message, "headers": headers}
+        elif message["type"] == "http.response.body" and self._ends_with_connection():
+            self.expected_content_length = len(message.get("body", b""))  # of this piece, as nobody knows more
+        await super().send(message)
+
+    def _ends_with_connection(self) -> bool:
+        return self.chunked_encoding is False and self.scope["http_version"] == "1.0"
+
+
+def http_date() -> bytes:
+    """Return the current time as `Date` has it."""
+    return _formatted(int(time()))
+
+
+@lru_cache(maxsize=1)
+def _formatted(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode("ascii")
