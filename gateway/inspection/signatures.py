@@ -57,9 +57,11 @@ _STARTS: Final = (
     (b"\xfd7zXZ\x00", "application/x-xz"),
     (b"\x28\xb5\x2f\xfd", "application/zstd"),
     (b"\x04\x22\x4d\x18", "application/x-lz4"),
+    (b"\x02\x21\x4c\x18", "application/x-lz4"),
     (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
     (b"Rar!\x1a\x07", "application/vnd.rar"),
     (b"MSCF\x00\x00\x00\x00", "application/vnd.ms-cab-compressed"),
+    (b"ISc(", "application/vnd.ms-cab-compressed"),
     (b"!<arch>\n", "application/x-archive"),
     (b"\xed\xab\xee\xdb", "application/x-rpm"),
     (b"xar!\x00", "application/x-xar"),
@@ -158,6 +160,8 @@ def _document(head: bytes) -> str:
         return "application/pdf"
     if re.match(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", head):
         return "application/x-bzip2"
+    if re.match(rb"[\x50-\x5f]\x2a\x4d\x18", head):  # a skippable frame, which parallel zstd begins with (RFC 8878)
+        return "application/zstd"
     return "application/x-mobipocket-ebook" if head[60:68] == b"BOOKMOBI" else ""
 
 
@@ -172,15 +176,25 @@ def is_tar_header(block: bytes) -> bool:
     field = block[148:156].strip(b" \x00")
     if not re.fullmatch(rb"[0-7]{1,7}", field):
         return False
-    return sum(block) - sum(block[148:156]) + 8 * 0x20 == int(field, 8)
+    plain = sum(block) - sum(block[148:156]) + 8 * 0x20
+    # Some old programs summed signed bytes, and readers accept either.
+    signed = plain - 256 * sum(byte >= 0x80 for byte in block[:148] + block[156:512])
+    return int(field, 8) in (plain, signed)
 
 
 _READERS: Final[tuple[Callable[[bytes], str], ...]] = (_program, _image, _film, _sound, _document, _tar)
 
 
 def _far(content: Spool) -> str:
-    """Recognise a CD image: ISO 9660 has its signature behind sixteen unused sectors."""
-    return "application/x-iso9660-image" if content.read(0x8001, 5) == b"CD001" else ""
+    """Recognise a CD image, whose signature stands behind sixteen unused sectors, and a tar of no files."""
+    if content.read(0x8001, 5) in (b"CD001", b"BEA01", b"NSR02", b"NSR03"):
+        return "application/x-iso9660-image"
+    empty = content.size in _EMPTY_TARS and not content.read(0, content.size).strip(b"\x00")
+    return "application/x-tar" if empty else ""
+
+
+_EMPTY_TARS: Final = (1024, 10_240)
+"""Sizes of a tar of no files, which is all zeros: two blocks, or the twenty that programs write at a time."""
 
 
 # What text may hold besides printable characters: tab, line ends, form feed, backspace, escape (terminal colours), and
@@ -202,6 +216,7 @@ def _narrow(head: bytes) -> bytes:
     return head
 
 
+# Every expression in this file looks at 4 KiB at most, and takes time linear in that.
 _HTML: Final = re.compile(
     rb"<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|!--)[\s>/-]", re.IGNORECASE
 ).match

@@ -120,8 +120,8 @@ def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield keyword and value of each record: its length in decimal, a space, `keyword=value`, a line end."""
     at = 0
     for _ in range(_MAX_RECORDS):
-        if not data[at:].strip(b"\x00"):
-            return
+        if not data[at : at + 1].strip(b"\x00"):
+            break
         digits = data[at : at + 9].partition(b" ")[0]
         record = data[at : at + _decimal(digits)]
         keyword, equals, text = record[len(digits) + 1 : -1].partition(b"=")
@@ -137,7 +137,7 @@ def _check_global(data: bytes) -> None:
     """Check that a header for all members names none of them and moves none: some programs heed that, some do not."""
     for keyword, _ in _records(data):
         if keyword in (b"path", b"linkpath", b"size") or keyword.startswith(b"GNU.sparse."):
-            raise corrupt(f"the tar archive says the {keyword.decode('ascii')!r} of all its files at once")
+            raise corrupt(f"the tar archive says the {keyword.decode('ascii', 'replace')!r} of all its files at once")
 
 
 def _decimal(digits: bytes) -> int:

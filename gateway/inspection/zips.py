@@ -3,7 +3,8 @@
 Central directory and local headers agree; entries and directory lie one behind the other without overlap, gap, prefix
 or trailing data; every stream ends exactly at its declared size and checksum; names are safe and unique. Real
 writers' habits are honoured: data descriptors in their four shapes, ZIP64 fields where they are not needed, the
-signing block of Android.
+signing block of Android, backslashes in the names of old Windows programs. A ZIP that was found behind something else
+is read just as strictly, but for what stands before and behind it.
 
 Source: PKWARE APPNOTE.TXT 6.3.10; section numbers below are its.
 """
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from aupgate.inspection.bounds import Allowance, corrupt, shown
-from aupgate.inspection.decoding import Decoder, Inflate, decode
+from aupgate.inspection.decoding import Decoder, Inflate, Lzma, decode, xz_decoder
 from aupgate.inspection.signatures import zip_type
 from aupgate.inspection.spool import CHUNK, Spool
 from aupgate.model import value
@@ -26,13 +27,24 @@ _END: Final = struct.Struct("<4s4H2IH")
 _LOCATOR: Final = struct.Struct("<4sIQI")
 _END64: Final = struct.Struct("<4sQ2H2I4Q")
 
-_ENCRYPTED, _DESCRIBED, _UTF8 = 0x1, 0x8, 0x800
+_ENCRYPTED, _MARKED, _DESCRIBED, _UTF8 = 0x1, 0x2, 0x8, 0x800
 _SHORT, _LONG = 0xFFFF, 0xFFFFFFFF
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 _MAX_COMMENT: Final = 0xFFFF
 _SIGNING: Final = b"APK Sig Block 42"
 
-_METHODS: Final[dict[int, Callable[[], Decoder]]] = {8: lambda: Inflate(-15), 12: bz2.BZ2Decompressor}
+_LZMA: Final = 14
+_LZMA_HEADER: Final = 9
+"""Bytes before the stream: version of the writer, length of the properties, which is 5, and these (section 5.8.8)."""
+_LZMA_END: Final = 16
+"""Bytes that a decoder may leave unread of a stream that ends by its size."""
+_MAX_FIELDS: Final = 100
+"""Extra fields of one header; each costs time, and there are some twenty kinds."""
+_METHODS: Final[dict[int, Callable[[], Decoder]]] = {
+    8: lambda: Inflate(-15),
+    12: bz2.BZ2Decompressor,
+    95: xz_decoder,
+}
 
 
 @value
@@ -50,31 +62,39 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The name as text."""
-        return self.raw.decode("utf-8" if self.flags & _UTF8 else "cp437", "replace")
+        """The name as text, with slashes."""
+        return folded(self.raw).decode("utf-8" if self.flags & _UTF8 else "cp437", "replace")
+
+    @property
+    def encrypted(self) -> bool:
+        """True when the entry can be opened by those alone who know its password."""
+        return bool(self.flags & _ENCRYPTED)
 
     @property
     def obstacle(self) -> str:
         """Why the entry cannot be opened; empty when it can."""
-        if self.flags & _ENCRYPTED:
+        if self.encrypted:
             return "is encrypted"
-        return (
-            ""
-            if self.method in (0, *_METHODS)
-            else f"is packed in a way that cannot be opened here (method {self.method})"
-        )
+        known = self.method in (0, _LZMA, *_METHODS)
+        return "" if known else f"is packed in a way that cannot be opened here (method {self.method})"
 
 
 class Zip:
-    """A ZIP whose directory and headers were found sound. Raises `ArchiveError` when they are not."""
+    """A ZIP whose directory and headers were found sound. Raises `ArchiveError` when they are not.
 
-    def __init__(self, content: Spool, allowance: Allowance) -> None:
+    `end` is the offset of the end record when the ZIP is only a part of `content`, as `trailing` finds it.
+    """
+
+    def __init__(self, content: Spool, allowance: Allowance, end: int | None = None) -> None:
         self._content = content
         self._allowance = allowance
-        start, end, count = _find_directory(content)
-        allowance.count(count)
-        self.entries = _read_directory(content, start, end, count)
-        self._starts = _check_layout(content, self.entries, start)
+        directory = _find_directory(content) if end is None else _read_end(content, end)
+        if end is None and directory.shift:
+            raise corrupt("the ZIP archive has data before its start or around its directory")
+        allowance.count(directory.count)
+        self.entries = _read_directory(content, directory)
+        first = self.entries[0].offset if end is not None and self.entries else 0
+        self._starts = _check_layout(content, self.entries, directory.start, first)
 
     @property
     def type(self) -> str:
@@ -105,9 +125,14 @@ class Zip:
                 self._allowance.grow(len(piece))
                 yield piece
             return
-        decoder = _METHODS[entry.method]()
+        if entry.method == _LZMA:
+            head = self._content.read(start, min(_LZMA_HEADER, entry.packed))
+            decoder: Decoder = Lzma(head[4:], entry.size, marked=bool(entry.flags & _MARKED))
+            packed = _slice(self._content, start + _LZMA_HEADER, entry.packed - _LZMA_HEADER)
+        else:
+            decoder = _METHODS[entry.method]()
         yield from decode(packed, decoder, self._allowance)
-        if decoder.unused_data or next(packed, b""):
+        if decoder.unused_data or len(next(packed, b"")) > (_LZMA_END if entry.method == _LZMA else 0):
             raise corrupt(f"{shown(entry.name)} has data behind its end")
 
 
@@ -118,26 +143,43 @@ def _slice(content: Spool, start: int, length: int) -> Iterator[bytes]:
         start += len(piece)
 
 
-def _find_directory(content: Spool) -> tuple[int, int, int]:
-    """Return start, end and number of entries of the central directory (sections 4.3.14 to 4.3.16)."""
+@value
+class _Directory:
+    """Where the central directory is, how many entries it has, and how far everything lies behind where it says."""
+
+    start: int
+    end: int
+    count: int
+    shift: int
+
+
+def _find_directory(content: Spool) -> _Directory:
+    """Return the central directory of a ZIP that is all of `content` (sections 4.3.14 to 4.3.16)."""
     base = max(0, content.size - _END.size - _MAX_COMMENT)
     tail = content.read(base, _END.size + _MAX_COMMENT)
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) < at + _END.size:
         raise corrupt("the ZIP archive breaks off: it has no directory")
-    _, *disks, count_here, count, size, start, comment = _END.unpack_from(tail, at)
-    if len(tail) != at + _END.size + comment:
+    if len(tail) != at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little"):
         raise corrupt("the ZIP archive has data behind its end")
+    return _read_end(content, base + at)
+
+
+def _read_end(content: Spool, end: int) -> _Directory:
+    """Return the central directory that the end record at `end` leads to."""
+    record = content.read(end, _END.size)
+    if len(record) < _END.size:
+        raise corrupt("the ZIP archive breaks off: it has no directory")
+    _, *disks, count_here, count, size, start, _ = _END.unpack(record)
     if any(disk not in (0, _SHORT) for disk in disks) or count_here != count:
         raise corrupt("the ZIP archive is only one of several parts")
-    end = base + at
     extended = _find_extended(content, end)
     if extended:
         end, *values = extended
         count, size, start = _resolve((count, size, start), values)
-    if start + size != end:
+    if start + size > end:
         raise corrupt("the ZIP archive has data before its start or around its directory")
-    return start, end, count
+    return _Directory(end - size, end, count, end - size - start)
 
 
 def _find_extended(content: Spool, end: int) -> tuple[int, int, int, int] | None:
@@ -164,24 +206,25 @@ def _resolve(plain: tuple[int, int, int], extended: list[int]) -> tuple[int, int
     return count, size, start
 
 
-def _read_directory(content: Spool, start: int, end: int, count: int) -> list[Entry]:
+def _read_directory(content: Spool, directory: _Directory) -> list[Entry]:
     entries, names = [], set()
-    offset = start
-    for _ in range(count):
+    offset = directory.start
+    for _ in range(directory.count):
         fixed = content.read(offset, _CENTRAL.size)
-        if offset + _CENTRAL.size > end or not fixed.startswith(b"PK\x01\x02"):
+        if offset + _CENTRAL.size > directory.end or not fixed.startswith(b"PK\x01\x02"):
             raise corrupt("the ZIP archive's directory is damaged")
-        entry, offset = _read_entry(content, fixed, offset + _CENTRAL.size)
-        if entry.raw in names:
+        entry, offset = _read_entry(content, fixed, offset + _CENTRAL.size, directory.shift)
+        name = folded(entry.raw)
+        if name in names:
             raise corrupt(f"the ZIP archive has several entries named {shown(entry.name)}")
-        names.add(entry.raw)
+        names.add(name)
         entries.append(entry)
-    if offset != end:
+    if offset != directory.end:
         raise corrupt("the ZIP archive's directory is damaged")
     return sorted(entries, key=lambda entry: entry.offset)
 
 
-def _read_entry(content: Spool, fixed: bytes, offset: int) -> tuple[Entry, int]:
+def _read_entry(content: Spool, fixed: bytes, offset: int, shift: int) -> tuple[Entry, int]:
     """Read one header of the central directory (section 4.3.12); return it and the offset behind it."""
     (_, _, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment, _, _, _, local) = (
         _CENTRAL.unpack(fixed)
@@ -189,7 +232,7 @@ def _read_entry(content: Spool, fixed: bytes, offset: int) -> tuple[Entry, int]:
     variable = content.read(offset, name_length + extra_length)
     raw, extra = variable[:name_length], _extra_fields(variable[name_length:])
     size, packed, local = _extend((size, packed, local), extra.get(_ZIP64, b""))
-    entry = Entry(raw, flags, method, crc, packed, size, local)
+    entry = Entry(raw, flags, method, crc, packed, size, local + shift)
     for name in (raw, extra.get(_UNICODE_PATH, b"")[5:] or raw):
         check_name(name, entry.name)
     return entry, offset + name_length + extra_length + comment
@@ -198,11 +241,14 @@ def _read_entry(content: Spool, fixed: bytes, offset: int) -> tuple[Entry, int]:
 def _extra_fields(data: bytes) -> dict[int, bytes]:
     """Return the extra fields by their id, of several the first (section 4.5). Android pads with odd ends."""
     fields: dict[int, bytes] = {}
-    while len(data) >= 4:
-        kind, length = struct.unpack_from("<HH", data)
-        fields.setdefault(kind, data[4 : 4 + length])
-        data = data[4 + length :]
-    return fields
+    at, data = 0, data if len(data) < 4 else data.rstrip(b"\x00").ljust(4, b"\x00")
+    for _ in range(_MAX_FIELDS):
+        if at + 4 > len(data):
+            return fields
+        kind, length = struct.unpack_from("<HH", data, at)
+        fields.setdefault(kind, data[at + 4 : at + 4 + length])
+        at += 4 + length
+    raise corrupt("the ZIP archive has more extra fields than any program writes")
 
 
 def _extend(values: tuple[int, ...], extra: bytes) -> list[int]:
@@ -217,20 +263,26 @@ def _extend(values: tuple[int, ...], extra: bytes) -> list[int]:
     return resolved
 
 
+def folded(raw: bytes) -> bytes:
+    """Return a name with slashes: PowerShell 5 and other old Windows programs write backslashes (section 4.4.17)."""
+    return raw.replace(b"\\", b"/")
+
+
 def check_name(raw: bytes, name: str, *, separators: bytes = b"/\\") -> None:
     """Raise `ArchiveError` when unpacking an entry named `raw` (`name` as text) could write outside its directory."""
-    parts = raw.replace(b"\\", b"/").split(b"/") if b"\\" in separators else raw.split(b"/")
     if not raw or b"\x00" in raw:
         raise corrupt(f"the archive has an entry with a malformed name, {shown(name)}")
-    if b"\\" in raw and b"\\" in separators:
-        raise corrupt(f"the archive has an entry with a backslash in its name, {shown(name)}")
-    if raw.startswith(b"/") or b".." in parts or raw[1:3] == b":/":
+    path = folded(raw) if b"\\" in separators else raw
+    if path.startswith(b"/") or b".." in path.split(b"/") or path[1:3] == b":/":
         raise corrupt(f"the archive has an entry that leads out of its directory, {shown(name)}")
 
 
-def _check_layout(content: Spool, entries: list[Entry], directory: int) -> list[int]:
-    """Check local headers, and that entries leave no room up to the directory. Return where each one's data starts."""
-    expected, starts = 0, []
+def _check_layout(content: Spool, entries: list[Entry], directory: int, first: int) -> list[int]:
+    """Check local headers, and that from `first` on entries leave no room up to the directory.
+
+    Return where each one's data starts.
+    """
+    expected, starts = first, []
     ends = [entry.offset for entry in entries[1:]] + [directory - _signing_block(content, directory)]
     for entry, end in zip(entries, ends, strict=False):
         if entry.offset != expected:

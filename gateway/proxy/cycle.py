@@ -17,6 +17,8 @@ class Cycle(RequestResponseCycle):
     For these, a response of unknown length ends with the connection (RFC 9112 sections 6.1 and 6.3).
     """
 
+    _unframed = False
+
     async def send(self, message: "ASGISendEvent") -> None:
         """Send a part of the response."""
         if message["type"] == "http.response.start":
@@ -25,14 +27,12 @@ class Cycle(RequestResponseCycle):
             if b"date" not in names:
                 headers.append((b"date", http_date()))
             if self.scope["http_version"] == "1.0" and b"content-length" not in names:
+                self._unframed = True
                 self.chunked_encoding = False
             message = {**message, "headers": headers}
-        elif message["type"] == "http.response.body" and self._ends_with_connection():
+        elif message["type"] == "http.response.body" and self._unframed:
             self.expected_content_length = len(message.get("body", b""))  # of this piece, as nobody knows more
         await super().send(message)
-
-    def _ends_with_connection(self) -> bool:
-        return self.chunked_encoding is False and self.scope["http_version"] == "1.0"
 
 
 def http_date() -> bytes:

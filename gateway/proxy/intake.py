@@ -92,7 +92,6 @@ class Intake(HttpToolsProtocol):
         """Parse what came."""
         if self._refusal or self.transport.is_closing():
             return
-        self._unset_keepalive_if_required()
         if not self._in_head:
             self._since = self.loop.time()
         self._begins_with = len(data) if self._between else 0
@@ -127,7 +126,8 @@ class Intake(HttpToolsProtocol):
         return None
 
     def on_message_begin(self) -> None:
-        """Note that a head begins."""
+        """Note that a head begins, which empty lines before it do not."""
+        self._unset_keepalive_if_required()
         self._in_head, self._between = True, False
         self._size = 0
         self._stretch, self._begins_with = self._begins_with, 0
@@ -147,6 +147,7 @@ class Intake(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin the exchange, unless another protocol is offered."""
         self._in_head = False
+        self._unset_keepalive_if_required()  # again, for an answer may have ended while the head came
         self._size = self._stretch = 0
         self._since = self.loop.time()
         if self.parser.get_http_version() not in _VERSIONS:
@@ -244,11 +245,14 @@ class Intake(HttpToolsProtocol):
         """Answer with `error` when its turn comes; read no more."""
         _log.info("a request cannot be read: %s", error.detail)
         self._refusal = error
-        if self._in_head or not self._answering() or not self.cycle.more_body:
-            if not self._answering():
-                self._say(error)
-        elif self.pipeline:
-            self.pipeline.popleft()  # it is this one's body that cannot be read
+        if not self._answering():
+            self._say(error)
+        elif self.cycle.more_body:
+            self._refuse_body(error)
+
+    def _refuse_body(self, error: UnreadableRequest) -> None:
+        if self.pipeline:
+            self.pipeline.popleft()  # it is the last one's body
         elif self.cycle.response_started:
             self.transport.close()
         else:
