@@ -45,7 +45,7 @@ class Settings(PolicySettings):
     """What becomes of archives that cannot be opened because they are encrypted."""
     max_parts: _Count = 1000
     """Most parts of one multipart body."""
-    max_entries: _Count = 1000
+    max_entries: _Count = 10_000
     """Most entries of all archives in one file."""
     max_total: Size = 200 * 1000**2
     """Most bytes that all archives in one file unfold into."""

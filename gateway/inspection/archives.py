@@ -1,5 +1,6 @@
 """What is in an archive: one interface over ZIP, tar and compressed streams, every member in a spool of its own.
 
+A ZIP is an archive also when it stands behind something else, a program or a picture.
 Archives of other kinds (7z, RAR, zstd, cabinets) are recognised by `signatures` but not opened here.
 """
 
@@ -11,6 +12,7 @@ from aupgate.inspection.bounds import Allowance, ArchiveError, Bounds
 from aupgate.inspection.decoding import STREAMS, decode_stream
 from aupgate.inspection.signatures import ZIP
 from aupgate.inspection.spool import CHUNK, Spool
+from aupgate.inspection.trailing import end_of_zip
 from aupgate.inspection.zips import Zip
 from aupgate.model import value
 
@@ -26,6 +28,8 @@ class Member:
     """None when it could not be opened."""
     obstacle: str = ""
     """Why it could not be opened: `is encrypted`."""
+    kind: str = ""
+    """The rule for what could not be opened."""
 
 
 def is_stream(type_: str) -> bool:
@@ -47,11 +51,35 @@ def members(content: Spool, type_: str, allowance: Allowance) -> Iterator[Member
     return _stream(content, type_, allowance) if type_ in STREAMS else _OPENERS[type_](content, allowance)
 
 
-def _zip(content: Spool, allowance: Allowance) -> Iterator[Member]:
-    archive = Zip(content, allowance)
+def hidden_members(content: Spool, end: int, allowance: Allowance) -> Iterator[Member]:
+    """Yield what is in the ZIP whose end record is at `end` of `content`, as `hidden` finds it; as `members` does."""
+    return _zip(content, allowance, end)
+
+
+def hidden(content: Spool, type_: str) -> int:
+    """Return where the end record is of a ZIP that stands behind something else in `content`; -1 when there is none.
+
+    What can be opened itself allows nothing behind its end, and archives and file systems of other kinds, old office
+    documents and databases hold whole files, of which a ZIP may be the last.
+    """
+    return -1 if opens(type_) or type_ in _HOLDERS else end_of_zip(content)
+
+
+_HOLDERS: Final = frozenset(
+    {
+        "application/x-7z-compressed", "application/vnd.rar", "application/vnd.ms-cab-compressed",
+        "application/x-archive", "application/x-rpm", "application/x-xar", "application/x-iso9660-image",
+        "application/zstd", "application/x-lz4", "application/x-ole-storage", "application/vnd.sqlite3",
+    }
+)  # fmt: skip
+
+
+def _zip(content: Spool, allowance: Allowance, end: int | None = None) -> Iterator[Member]:
+    archive = Zip(content, allowance, end)
     for index, entry in enumerate(archive.entries):
         if entry.obstacle:
-            yield Member(entry.name, None, entry.obstacle)
+            # Nothing is damaged, and nothing secret, when the way of packing is not known: it is not accepted.
+            yield Member(entry.name, None, entry.obstacle, "encrypted" if entry.encrypted else "forbidden_type")
         elif entry.size or entry.packed:
             yield Member(entry.name, _spooled(content, archive.unpack(index)))
 

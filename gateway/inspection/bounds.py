@@ -14,7 +14,7 @@ class Bounds:
 
     max_parts: int = 1000
     """Parts of one multipart body."""
-    max_entries: int = 1000
+    max_entries: int = 10_000
     """Entries of all archives in one uploaded file."""
     max_total: int = 200_000_000
     """Bytes that all archives in one uploaded file unfold into."""

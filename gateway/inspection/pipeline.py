@@ -23,11 +23,11 @@ from aupgate.inspection.bounds import Allowance, ArchiveError, Bounds
 from aupgate.inspection.multipart import MultipartShapeError, Part, parts
 from aupgate.inspection.scanners.base import Answer, Scanner, ScanResult
 from aupgate.inspection.scanners.registry import parse
-from aupgate.inspection.signatures import ZIP, detect
+from aupgate.inspection.signatures import PLAIN, UNKNOWN, ZIP, detect
 from aupgate.inspection.spool import CHUNK, Spool, SpoolFactory
 from aupgate.inspection.structure import damage
 from aupgate.inspection.threads import run
-from aupgate.inspection.types import DOCUMENT, agrees, claimed_family, missing_signature
+from aupgate.inspection.types import DOCUMENT, MEDIA, agrees, claimed_family, family, missing_signature
 from aupgate.model import Defect, Examination, FileSummary
 from aupgate.policy import Body
 
@@ -38,6 +38,9 @@ MAX_DEFECTS: Final = 100
 
 _SHOWN: Final = 200
 """Characters of a file's place that a defect names."""
+
+_TOGETHER: Final = 32
+"""Members that are unpacked ahead, of 64 KiB together and the last of any size."""
 
 _THREADS: Final = min(4, os.cpu_count() or 1)
 
@@ -117,39 +120,56 @@ class FilePipeline:
         type_ = signature
         if signature == ZIP:
             type_ = await self._run(archives.zip_content_type, content, self._bounds)
+        elif signature in (UNKNOWN, PLAIN) and archives.hidden(content, signature) >= 0:
+            type_ = ZIP
         report.files.append(FileSummary(name, type_ or ZIP, content.size, content.sha256))
-        # An archive too damaged to say what it is may well be the document that it is named as.
-        if type_ or claimed_family(name) != DOCUMENT:
-            report.check("mismatched_type", name, agrees(name, declared, type_ or ZIP), type=type_ or ZIP)
-        report.check("corrupt", name, missing_signature(name, declared, signature))
+        if content.size:  # nothing can be no disguise, and is no more than an upload that nobody filled
+            self._check_claims(content, name, declared, (signature, type_), report)
         report.check("corrupt", name, await self._run(damage, content, signature))
         await self._examine_content(content, signature, name, report)
 
+    def _check_claims(
+        self, content: Spool, name: str, declared: str, types: tuple[str, str], report: "_Report"
+    ) -> None:
+        signature, type_ = types
+        # An archive too damaged to say what it is may well be the document that it is named as.
+        if type_ or claimed_family(name) != DOCUMENT:
+            report.check("mismatched_type", name, agrees(name, declared, type_ or ZIP), type=type_ or ZIP)
+        if family(type_) in MEDIA and archives.hidden(content, signature) >= 0:
+            report.add("mismatched_type", name, f"the file is {type_} and a ZIP archive at once", type=type_)
+        report.check("corrupt", name, missing_signature(name, declared, signature))
+
     async def _examine_content(self, content: Spool, type_: str, where: str, report: "_Report") -> None:
-        if archives.opens(type_):
-            await self._look_inside(content, type_, _Place(where, 1, Allowance(self._bounds, content.size)), report)
+        await self._look_inside(content, type_, _Place(where, 1, Allowance(self._bounds, content.size)), report)
         await self._scan(content, where, report)
 
     async def _look_inside(self, content: Spool, type_: str, place: "_Place", report: "_Report") -> None:
+        """Examine the members of `content`, if it is an archive or ends with one."""
+        if archives.opens(type_):
+            members = archives.members(content, type_, place.allowance)
+        elif (end := archives.hidden(content, type_)) >= 0:
+            members = archives.hidden_members(content, end, place.allowance)
+        else:
+            return
         try:
             place.allowance.descend(place.depth)
-            with closing(_Walk(archives.members(content, type_, place.allowance))) as walk:
-                while member := await self._run(walk.advance):
-                    await self._examine_member(member, type_, place, report)
+            with closing(_Walk(members)) as walk:
+                while found := await self._run(walk.advance):
+                    for member in found:
+                        await self._examine_member(member, type_, place, report)
         except ArchiveError as error:
             report.add(error.kind, place.where, error.detail)
 
     async def _examine_member(self, member: Member, outer: str, place: "_Place", report: "_Report") -> None:
         where = f"{place.where}/{member.name}" if member.name else place.where
         if member.content is None:
-            if not report.has("encrypted"):
-                report.add("encrypted", where, f"a file in the archive {member.obstacle}")
+            if not report.has(member.kind):
+                report.add(member.kind, where, f"a file in the archive {member.obstacle}")
             return
         inner = detect(member.content)
-        if archives.opens(inner):
-            # A compressed tar is one archive, not two.
-            depth = place.depth if archives.is_stream(outer) and inner == archives.TAR else place.depth + 1
-            await self._look_inside(member.content, inner, _Place(where, depth, place.allowance), report)
+        # A compressed tar is one archive, not two.
+        depth = place.depth if archives.is_stream(outer) and inner == archives.TAR else place.depth + 1
+        await self._look_inside(member.content, inner, _Place(where, depth, place.allowance), report)
         await self._scan(member.content, where, report)
 
     async def _scan(self, content: Spool, where: str, report: "_Report") -> None:
@@ -210,21 +230,37 @@ class _Report:
 
 
 class _Walk:
-    """Steps through an archive and closes each member behind itself, also when whoever waited for it is gone."""
+    """Steps through an archive and closes members behind itself, also when whoever waited for them is gone."""
 
     def __init__(self, members: Iterator[Member]) -> None:
         self._members = members
-        self._member: Member | None = None
+        self._held: list[Member] = []
+        self._error: ArchiveError | None = None
 
-    def advance(self) -> Member | None:
-        """Return the next member, or None behind the last."""
+    def advance(self) -> Sequence[Member]:
+        """Return the next members, none behind the last: several small ones, as a thread for each costs more than they.
+
+        Raises `ArchiveError` once those before the fault were returned.
+        """
         self.close()
-        self._member = next(self._members, None)
-        return self._member
+        if self._error is not None:
+            raise self._error
+        size = 0
+        try:
+            while len(self._held) < _TOGETHER and size < CHUNK and (member := next(self._members, None)):
+                self._held.append(member)
+                size += member.content.size if member.content is not None else 0
+        except ArchiveError as error:
+            self._error = error
+            if not self._held:
+                raise
+        return self._held
 
     def close(self) -> None:
-        if self._member is not None and self._member.content is not None:
-            self._member.content.close()
+        for member in self._held:
+            if member.content is not None:
+                member.content.close()
+        self._held = []
 
 
 def _take_apart(body: Spool, content_type: bytes, limit: int) -> tuple[list[Part], str]:

@@ -84,6 +84,8 @@ _STARTS: Final = (
     (b"\x00\x01\x00\x00\x00", "font/ttf"),
 )
 
+_ANY_START: Final = tuple(start for start, _ in _STARTS)
+
 _CHUNKED: Final = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 _BRANDS: Final = {
     b"heic": "image/heic", b"heix": "image/heic", b"heim": "image/heic", b"heis": "image/heic", b"hevc": "image/heic",
@@ -96,9 +98,8 @@ _ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 def detect(content: Spool) -> str:
     """Return the media type of `content`. A ZIP is `application/zip`: what it is more exactly, its entries say."""
     head = content.read(0, _HEAD)
-    for start, type_ in _STARTS:
-        if head.startswith(start):
-            return type_
+    if head.startswith(_ANY_START):
+        return next(type_ for start, type_ in _STARTS if head.startswith(start))
     return next((type_ for look in _READERS if (type_ := look(head))), "") or _far(content) or _text(head)
 
 

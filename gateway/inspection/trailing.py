@@ -1,9 +1,9 @@
 """A ZIP behind something else: programs look for its directory from the end of a file, so anything may stand before it.
 
-Self-extracting programs, Java archives with a launcher and Chrome extensions are made so, and so are files that pass for
+Self-extracting programs, Java archives with a launcher and Chrome extensions are made so, and files that pass for
 a picture. Only a directory that leads somewhere counts, or every file with four bytes in common with it would be one.
 
-Source: PKWARE APPNOTE.TXT 6.3.10 sections 4.3.6, 4.3.12 and 4.3.16; the distance is the longest that programs look back.
+Source: PKWARE APPNOTE.TXT 6.3.10 sections 4.3.6, 4.3.12 and 4.3.16; the distance is the longest that programs look.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ _MAX_CANDIDATES: Final = 256
 
 
 def end_of_zip(content: Spool) -> int:
-    """Return the offset of the end record of a ZIP that ends `content`, whatever stands before; -1 when there is none."""
+    """Return where the end record of a ZIP at the end of `content` is, whatever stands before; -1 when there is none."""
     base = max(0, content.size - _BACK)
     tail = content.read(base, _BACK)
     at = last = tail.rfind(_END)

@@ -20,16 +20,19 @@ VIDEO: Final = "video"
 FONT: Final = "font"
 TEXT: Final = "text"
 
-_MEDIA: Final = frozenset({IMAGE, AUDIO, VIDEO, FONT})
+MEDIA: Final = frozenset({IMAGE, AUDIO, VIDEO, FONT})
+"""Families of content that is shown or played. It may have any name but that of an archive."""
 
 DISGUISES: Final = {
-    PROGRAM: _MEDIA | {DOCUMENT, ARCHIVE, TEXT, MARKUP},
-    SCRIPT: _MEDIA | {DOCUMENT, ARCHIVE},
-    MARKUP: _MEDIA | {DOCUMENT, ARCHIVE},
-    ARCHIVE: _MEDIA | {DOCUMENT, TEXT, MARKUP},
-    DOCUMENT: _MEDIA | {ARCHIVE, TEXT, MARKUP},
+    PROGRAM: MEDIA | {DOCUMENT, ARCHIVE, TEXT, MARKUP},
+    SCRIPT: MEDIA | {DOCUMENT, ARCHIVE},
+    MARKUP: MEDIA | {DOCUMENT, ARCHIVE},
+    ARCHIVE: MEDIA | {DOCUMENT, TEXT, MARKUP},
+    DOCUMENT: MEDIA | {ARCHIVE, TEXT, MARKUP},
+    **dict.fromkeys((*MEDIA, TEXT), frozenset({ARCHIVE})),
 }
-"""What each kind of content may not claim to be. Markup and scripts are text, so text they may be called."""
+"""What each kind of content may not claim to be. Markup and scripts are text, so text they may be called. Nothing may
+claim to be an archive: programs that open archives search for one in it, where nobody else looks."""
 
 _TYPES: Final = {
     PROGRAM: """application/x-elf application/x-mach-binary application/vnd.microsoft.portable-executable
@@ -87,9 +90,16 @@ _SIGNED: Final = {
     "pdf": "a PDF document", "docx": "a Word document", "xlsx": "an Excel workbook", "pptx": "a presentation",
     "odt": "an OpenDocument text", "ods": "an OpenDocument spreadsheet", "odp": "an OpenDocument presentation",
     "zip": "a ZIP archive", "gz": "a gzip file", "tgz": "a gzip file", "bz2": "a bzip2 file", "xz": "an xz file",
+    "tar": "a tar archive", "tbz2": "a bzip2 file", "txz": "an xz file", "zst": "a zstd file", "lz4": "an lz4 file",
+    "rar": "a RAR archive", "cab": "a cabinet", "deb": "a Debian package", "rpm": "an RPM package",
     "7z": "a 7z archive", "epub": "an EPUB book",
     "image/png": "a PNG image", "image/jpeg": "a JPEG image", "image/gif": "a GIF image", "image/webp": "a WebP image",
     "application/pdf": "a PDF document", "application/zip": "a ZIP archive", "application/gzip": "a gzip file",
+    "application/x-zip-compressed": "a ZIP archive", "application/x-gzip": "a gzip file",
+    "application/x-tar": "a tar archive", "application/x-bzip2": "a bzip2 file", "application/x-xz": "an xz file",
+    "application/zstd": "a zstd file", "application/x-7z-compressed": "a 7z archive",
+    "application/vnd.rar": "a RAR archive", "application/x-rar-compressed": "a RAR archive",
+    "application/x-rar": "a RAR archive",
 }  # fmt: skip
 """Formats that cannot be without a signature: what has none is damaged, or nothing of the kind."""
 
@@ -103,7 +113,7 @@ def family(type_: str) -> str:
     if type_.startswith(_DOCUMENT_FAMILIES):
         return DOCUMENT
     major = type_.partition("/")[0]
-    return major if major in _MEDIA or major == TEXT else ""
+    return major if major in MEDIA or major == TEXT else ""
 
 
 def extension(name: str) -> str:

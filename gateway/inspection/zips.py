@@ -241,11 +241,13 @@ def _read_entry(content: Spool, fixed: bytes, offset: int, shift: int) -> tuple[
 def _extra_fields(data: bytes) -> dict[int, bytes]:
     """Return the extra fields by their id, of several the first (section 4.5). Android pads with odd ends."""
     fields: dict[int, bytes] = {}
-    at, data = 0, data if len(data) < 4 else data.rstrip(b"\x00").ljust(4, b"\x00")
+    at = 0
     for _ in range(_MAX_FIELDS):
         if at + 4 > len(data):
             return fields
         kind, length = struct.unpack_from("<HH", data, at)
+        if not kind and not data[at:].strip(b"\x00"):
+            return fields  # padding, up to a page of it
         fields.setdefault(kind, data[at + 4 : at + 4 + length])
         at += 4 + length
     raise corrupt("the ZIP archive has more extra fields than any program writes")

@@ -43,7 +43,7 @@ class IntakeLimits:
     """Of a request's head, target and fields; also of its trailers, and of the framing between two pieces of a body."""
 
 
-class UnreadableRequest(Exception):
+class UnreadableRequestError(Exception):
     """Raised while parsing for what is answered with `status` under `rule`, and closes the connection."""
 
     def __init__(self, status: int, rule: str, detail: str) -> None:
@@ -53,12 +53,12 @@ class UnreadableRequest(Exception):
         self.detail = detail
 
 
-def _malformed(detail: str, status: int = 400) -> UnreadableRequest:
-    return UnreadableRequest(status, "protocol.syntax", detail)
+def _malformed(detail: str, status: int = 400) -> UnreadableRequestError:
+    return UnreadableRequestError(status, "protocol.syntax", detail)
 
 
-def _too_large() -> UnreadableRequest:
-    return UnreadableRequest(431, "protocol.header_size", "the head of the request is too large")
+def _too_large() -> UnreadableRequestError:
+    return UnreadableRequestError(431, "protocol.header_size", "the head of the request is too large")
 
 
 class Intake(HttpToolsProtocol):
@@ -78,7 +78,7 @@ class Intake(HttpToolsProtocol):
         self._begins_with = 0
         """Bytes of this packet, if a head can begin right with it."""
         self._since = 0.0
-        self._refusal: UnreadableRequest | None = None
+        self._refusal: UnreadableRequestError | None = None
         """What comes after the answers that are under way."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -100,7 +100,7 @@ class Intake(HttpToolsProtocol):
             self._parse(memoryview(data))
             if self._stretch > self._limits.head_size and not self._between:
                 raise _too_large()
-        except UnreadableRequest as error:
+        except UnreadableRequestError as error:
             self._refuse(error)
 
     def _parse(self, data: memoryview) -> None:
@@ -113,7 +113,7 @@ class Intake(HttpToolsProtocol):
                 self._decline_upgrade()
         except HttpParserError as error:
             reason = error.__context__
-            if isinstance(reason, UnreadableRequest):
+            if isinstance(reason, UnreadableRequestError):
                 raise reason from None
             raise _malformed("the request cannot be read as HTTP") from error
 
@@ -188,9 +188,9 @@ class Intake(HttpToolsProtocol):
             self.transport.abort()
 
     def _patience(self) -> float:
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        if not self._answering():
             return self._limits.head_timeout if self._in_head else math.inf
+        cycle = self.cycle
         waits = cycle.more_body and not cycle.waiting_for_100_continue and not self.flow.read_paused
         return self._limits.body_timeout if waits else math.inf
 
@@ -200,7 +200,11 @@ class Intake(HttpToolsProtocol):
             raise _too_large()
 
     def _should_upgrade(self) -> bool:
-        if self.parser.get_method() != b"GET" or self.parser.get_http_version() != "1.1" or not super()._should_upgrade():
+        if (
+            self.parser.get_method() != b"GET"
+            or self.parser.get_http_version() != "1.1"
+            or not super()._should_upgrade()
+        ):
             return False
         return all(
             name != b"transfer-encoding" and (name != b"content-length" or text == b"0") for name, text in self.headers
@@ -239,9 +243,10 @@ class Intake(HttpToolsProtocol):
         transport.set_protocol(protocol)
 
     def _answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        cycle = cast("Cycle | None", self.cycle)  # there is none before the first request
+        return cycle is not None and not cycle.response_complete
 
-    def _refuse(self, error: UnreadableRequest) -> None:
+    def _refuse(self, error: UnreadableRequestError) -> None:
         """Answer with `error` when its turn comes; read no more."""
         _log.info("a request cannot be read: %s", error.detail)
         self._refusal = error
@@ -250,7 +255,7 @@ class Intake(HttpToolsProtocol):
         elif self.cycle.more_body:
             self._refuse_body(error)
 
-    def _refuse_body(self, error: UnreadableRequest) -> None:
+    def _refuse_body(self, error: UnreadableRequestError) -> None:
         if self.pipeline:
             self.pipeline.popleft()  # it is the last one's body
         elif self.cycle.response_started:
@@ -258,7 +263,7 @@ class Intake(HttpToolsProtocol):
         else:
             self._say(error)
 
-    def _say(self, error: UnreadableRequest) -> None:
+    def _say(self, error: UnreadableRequestError) -> None:
         headers, body = self._answer({"type": "http", "client": self.client}, error.status, error.rule, error.detail)
         lines = [b"HTTP/1.1 %d %b" % (error.status, HTTPStatus(error.status).phrase.encode())]
         lines += [b"%b: %b" % field for field in headers]

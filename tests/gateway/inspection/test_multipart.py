@@ -153,6 +153,8 @@ CLIENTS: dict[str, tuple[bytes, str | None]] = {
     "names of fields in lower case": (body('content-disposition: form-data; name="file"; filename="a.png"'), "a.png"),
     "a header field of its own": (body(FILE, "X-Checksum: abc"), "a.png"),
     "parameters of its own": (disposition('form-data; name="file"; filename="a.png"; size=7'), "a.png"),
+    "an e-mail": (body(FILE, "Content-Type: message/rfc822"), "a.png"),
+    "spaces around a value": (body("Content-Disposition:\tform-data; name=file; filename=a.png \t"), "a.png"),
     "no line end at the end": (body(FILE)[:-2], "a.png"),
 }
 
@@ -242,9 +244,17 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "quoted-printable": (body(FILE, "Content-Transfer-Encoding: Quoted-Printable"), "Content-Transfer-Encoding"),
     "a compressed part": (body(FILE, "Content-Encoding: gzip"), "Content-Encoding"),
     "a nested multipart": (body(FIELD, "Content-Type: multipart/mixed; boundary=X"), "multipart itself"),
-    "a message": (body(FIELD, "Content-Type: message/rfc822"), "multipart itself"),
     "a wrong Content-Length": (body(FILE, "Content-Length: 3"), "Content-Length"),
     "a header that is not UTF-8": (body(FILE).replace(b"a.png", b"\xff.png"), "not UTF-8"),
+    "a file name in Latin-1": (body(FILE).replace(b"a.png", "naïve.png".encode("latin-1")), "not UTF-8"),
+    "an extended file name with a stray percent sign": (
+        disposition("form-data; name=\"a\"; filename*=utf-8''100%.png"),
+        "malformed",
+    ),
+    "an extended file name that is too long": (
+        disposition("form-data; name=\"a\"; filename*=utf-8''" + "a" * 3100),
+        "extended file name is malformed",
+    ),
     "a header that is too long": (body(FILE, "X-A: " + "b" * 5000), "too long|too large"),
     "too many headers": (body(FILE, *(f"X-{n}: b" for n in range(MAX_HEADERS))), "too many"),
     "a name that is too long": (disposition(f'form-data; name="{"a" * 1025}"'), "too long"),

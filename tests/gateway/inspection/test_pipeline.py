@@ -91,6 +91,17 @@ def flagged(data: bytes) -> bytes:
     return data.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00")
 
 
+def packed_by(method: int) -> bytes:
+    """A ZIP whose entries say that they are packed by this method."""
+    mark = method.to_bytes(2, "little")
+    data = zipped({"a": b"x" * 50, "b": b"y" * 50})
+    data = data.replace(b"PK\x03\x04\x14\x00\x00\x00\x08\x00", b"PK\x03\x04\x14\x00\x00\x00" + mark)
+    return data.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x08\x00", b"PK\x01\x02\x14\x03\x14\x00\x00\x00" + mark)
+
+
+HARMLESS = zipped({"b.txt": b"nothing special"}, zipfile.ZIP_STORED)
+INFECTED = zipped({"eicar.com": EICAR})
+
 REFUSED = {
     "EICAR": ("eicar.com", "", EICAR, ["infected"]),
     "EICAR named as text": ("eicar.txt", "text/plain", EICAR + b"\n", ["infected"]),
@@ -114,7 +125,31 @@ REFUSED = {
     "a ZIP named .docx": ("letter.docx", "", zipped({"a": b"b"}), ["mismatched_type"]),
     "a program declared as a picture": ("program.exe", "image/png", PE, ["mismatched_type"]),
     "text named .png": ("photo.png", "image/png", b"no picture", ["corrupt"]),
-    "nothing named .pdf": ("letter.pdf", "application/pdf", b"", ["corrupt"]),
+    "text named .tar": ("a.tar", "", b"no archive", ["corrupt"]),
+    "a picture named .zip": ("a.zip", "", PNG, ["mismatched_type"]),
+    "a picture declared as a ZIP": ("a", "application/zip", PNG, ["mismatched_type"]),
+    "JSON named .tar": ("a.tar", "application/x-tar", b'{"a": 1}', ["corrupt", "mismatched_type"]),
+    "a picture with a ZIP behind it": ("a.png", "image/png", PNG + HARMLESS, ["mismatched_type"]),
+    "a JPEG with a ZIP behind it": ("a.jpg", "image/jpeg", JPEG + HARMLESS + b"\n", ["mismatched_type"]),
+    "EICAR behind a picture": (
+        "a.zip", "application/zip", PNG + INFECTED, ["infected", "mismatched_type", "mismatched_type"]
+    ),
+    "EICAR in a ZIP behind noise": ("a.bin", "", noise(5000) + INFECTED, ["infected"]),
+    "EICAR in a ZIP behind one byte": ("a.bin", "", b"x" + INFECTED, ["infected"]),
+    "EICAR in a ZIP behind text": ("a", "", b"text " * 2000 + INFECTED, ["infected"]),
+    "EICAR in a ZIP behind text, named as text": (
+        "a.txt", "", b"text " * 2000 + INFECTED, ["infected", "mismatched_type"]
+    ),
+    "EICAR in a ZIP before other data": ("a.bin", "", b"x" + INFECTED + noise(30_000), ["infected"]),
+    "EICAR in a ZIP behind a program": ("setup.exe", "", PE + INFECTED, ["infected"]),
+    "EICAR in a ZIP behind a PDF": ("letter.pdf", "application/pdf", pdf() + INFECTED, ["infected"]),
+    "EICAR in a ZIP behind noise in a ZIP": ("a.zip", "", zipped({"b": noise(9) + INFECTED}), ["infected"]),
+    "EICAR packed with LZMA": ("a.zip", "", zipped({"eicar.com": EICAR}, zipfile.ZIP_LZMA), ["infected"]),
+    "EICAR packed with bzip2": ("a.zip", "", zipped({"eicar.com": EICAR}, zipfile.ZIP_BZIP2), ["infected"]),
+    "EICAR in a ZIP of PowerShell": ("a.zip", "", zipped({"d\\eicar.com": EICAR}), ["infected"]),
+    "a damaged ZIP behind noise": ("a.bin", "", noise(50) + HARMLESS.replace(b"b.txt", b"c.txt", 1), ["corrupt"]),
+    "a document behind noise": ("a.docx", "", noise(50) + office(), ["corrupt", "mismatched_type"]),
+    "a way of packing that nobody knows": ("a.zip", "", packed_by(93), ["forbidden_type"]),
     "a JPEG that breaks off": ("photo.jpg", "image/jpeg", JPEG[: len(JPEG) // 2], ["corrupt"]),
     "a PNG that breaks off": ("photo.png", "image/png", PNG[:-20], ["corrupt"]),
     "a damaged PNG": ("photo.png", "image/png", PNG[:200] + b"!" + PNG[201:], ["corrupt"]),
@@ -127,7 +162,7 @@ REFUSED = {
     "a ZIP bomb": ("a.zip", "", zipped({"zeros": bytes(20_000_000)}), ["bomb"]),
     "a gzip bomb": ("a.gz", "", gzipped(bytes(20_000_000)), ["bomb"]),
     "a bomb in a ZIP": ("a.zip", "", zipped({"inner.gz": gzipped(bytes(20_000_000))}), ["bomb"]),
-    "a ZIP of too many entries": ("a.zip", "", zipped({f"{n}": b"" for n in range(1001)}), ["bomb"]),
+    "a ZIP of too many entries": ("a.zip", "", zipped({f"{n}": b"" for n in range(10_001)}), ["bomb"]),
     "an encrypted ZIP": ("a.zip", "", flagged(zipped({"secret": b"x", "more": b"y"})), ["encrypted"]),
 }  # fmt: skip
 
@@ -185,6 +220,35 @@ PASSES = {
     "repeated text in gzip": ("log.gz", "", gzipped(b"GET / 200\n" * 90_000), "application/gzip"),
     "something unknown": ("data.xyz", "application/x-unknown", noise(1000), "application/octet-stream"),
     "nothing": ("empty.txt", "text/plain", b"", "application/octet-stream"),
+    "a document that nobody wrote": ("letter.docx", "", b"", "application/octet-stream"),
+    "a picture of nothing": ("photo.png", "image/png", b"", "application/octet-stream"),
+    "an empty file that is called an archive": ("a.zip", "application/zip", b"", "application/octet-stream"),
+    "a tar of no files": ("a.tar", "application/x-tar", tarred({}), "application/x-tar"),
+    "a ZIP of no files": ("a.zip", "application/zip", zipped({}), "application/zip"),
+    "a photo with data behind it that mentions ZIP": (
+        "a.jpg",
+        "image/jpeg",
+        JPEG + b"PK\x03\x04 and PK\x05\x06" + noise(5000),
+        "image/jpeg",
+    ),
+    "an extension of a browser": ("ad.crx", "", b"Cr24" + noise(500) + HARMLESS, "application/zip"),
+    "a program that unpacks itself": ("setup.exe", "", PE + HARMLESS, "application/vnd.microsoft.portable-executable"),
+    "a signed program that unpacks itself": (
+        "setup.exe",
+        "",
+        PE + HARMLESS + noise(9000),
+        "application/vnd.microsoft.portable-executable",
+    ),
+    "a tar whose last file is a ZIP": ("a.tar", "", tarred({"a": b"x", "b.zip": HARMLESS}), "application/x-tar"),
+    "an old letter that a ZIP is embedded in": ("a.doc", "", OLE + HARMLESS, "application/x-ole-storage"),
+    "a source archive of many small files": (
+        "src.zip",
+        "application/zip",
+        zipped({f"d/{n}": b"x" for n in range(1500)}),
+        "application/zip",
+    ),
+    "an archive of PowerShell": ("a.zip", "", zipped({"d\\a.txt": b"x", "d\\e\\b": b"y"}), "application/zip"),
+    "an archive packed with LZMA": ("a.zip", "", zipped({"a": b"x" * 999}, zipfile.ZIP_LZMA), "application/zip"),
 }
 
 
@@ -205,7 +269,7 @@ async def test_it_passes(
 
 async def test_any_truncation_of_a_zip_is_refused(pipeline: FilePipeline) -> None:
     data = zipped({"a.txt": b"first", "b.txt": b"second"})
-    for end in range(len(data)):
+    for end in range(1, len(data)):
         assert "corrupt" in kinds(await examine(pipeline, data[:end], None, "a.zip")), end
 
 

@@ -114,14 +114,53 @@ def test_a_tar_cut_anywhere_is_told() -> None:
 
 def test_more_entries_than_allowed_are_a_bomb() -> None:
     with pytest.raises(ArchiveError, match="more than 1000 entries"):
-        read(tarred({f"{number}": b"" for number in range(1001)}, tarfile.USTAR_FORMAT))
+        read(tarred({f"{number}": b"" for number in range(1001)}, tarfile.USTAR_FORMAT), Bounds(max_entries=1000))
 
 
-def test_a_header_of_many_records_is_read_in_one_pass() -> None:
-    records = b"6 a=b\n" * 150_000
-    header = _header(kind=b"x", size=b"%011o\x00" % len(records))
-    padded = records + bytes(-len(records) % 512)
-    assert read(header + padded + _header() + BLOCK + END) == {"a": b"c"}
+def _with_records(records: bytes, kind: bytes = b"x") -> bytes:
+    header = _header(kind=kind, size=b"%011o\x00" % len(records))
+    return header + records + bytes(-len(records) % 512) + _header() + BLOCK + END
+
+
+SOUND_RECORDS = {
+    "many of them": (b"6 a=b\n" * 200, b"x"),
+    "a value with a line end and an equals sign": (b"10 a=b\n=c\n", b"x"),
+    "a comment for all, as git writes": (b"16 comment=abcd\n", b"g"),
+    "padding": (b"6 a=b\n" + bytes(20), b"x"),
+}
+
+
+@pytest.mark.parametrize(("records", "kind"), SOUND_RECORDS.values(), ids=SOUND_RECORDS.keys())
+def test_extended_headers_of_real_programs_are_read(records: bytes, kind: bytes) -> None:
+    assert read(_with_records(records, kind)) == {"a": b"c"}
+
+
+UNSOUND_RECORDS = {
+    "countless": (b"6 a=b\n" * 150_000, b"x", "no program writes"),
+    "of a wrong length": (b"7 a=b\n", b"x", "malformed extended"),
+    "longer than the header": (b"90 a=b\n", b"x", "malformed extended"),
+    "of no length": (b"0 a=b\n", b"x", "malformed extended"),
+    "without a keyword": (b"5 =b\n", b"x", "malformed extended"),
+    "a size for all": (b"10 size=9\n", b"g", "'size' of all"),
+    "a path for all": (b"10 path=b\n", b"g", "'path' of all"),
+    "a sparse name for all": (b"21 GNU.sparse.name=b\n", b"g", "'GNU.sparse.name' of all"),
+    "a sparse name that climbs": (b"24 GNU.sparse.name=../b\n", b"x", "leads out"),
+}
+
+
+@pytest.mark.parametrize(("records", "kind", "reason"), UNSOUND_RECORDS.values(), ids=UNSOUND_RECORDS.keys())
+def test_extended_headers_that_programs_read_differently_are_refused(records: bytes, kind: bytes, reason: str) -> None:
+    with pytest.raises(ArchiveError, match=reason) as error:
+        read(_with_records(records, kind))
+    assert error.value.kind == "corrupt"
+
+
+def test_a_size_for_all_files_is_refused_as_python_would_skip_by_it() -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"size": "512"}) as archive:
+        archive.addfile(tarfile.TarInfo("a"), io.BytesIO())
+    with pytest.raises(ArchiveError, match="'size' of all"):
+        read(out.getvalue())
 
 
 @given(st.binary(max_size=1100))

@@ -1,6 +1,7 @@
 """ZIP, strictly: what real programs write is read, and what two programs could read differently is told."""
 
 import io
+import lzma
 import shutil
 import struct
 import subprocess
@@ -37,7 +38,7 @@ NAMES = st.from_regex(r"[a-zéA-Z0-9 ._-]{0,20}[a-z]", fullmatch=True).filter(la
 
 @given(
     st.dictionaries(NAMES, st.binary(max_size=2000), max_size=5),
-    st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2]),
+    st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]),
 )
 @settings(deadline=None)
 def test_whatever_zipfile_writes_is_read(files: dict[str, bytes], method: int) -> None:
@@ -102,6 +103,8 @@ WRITERS: dict[str, Callable[[], bytes]] = {
     "stored": lambda: zipped(FILES, zipfile.ZIP_STORED),
     "deflated": lambda: zipped(FILES),
     "bzip2": lambda: zipped(FILES, zipfile.ZIP_BZIP2),
+    "LZMA": lambda: zipped(FILES, zipfile.ZIP_LZMA),
+    "LZMA of much": lambda: zipped({"a": noise(300_000)}, zipfile.ZIP_LZMA),
     "streamed": lambda: streamed_zip(FILES),
     "streamed for ZIP64": lambda: streamed_zip(FILES, zip64=True),
     "with a comment": _with_comment,
@@ -203,7 +206,13 @@ UNSOUND = {
     "an absolute name": (STORED.replace(b"b.txt", b"/.txt"), "leads out"),
     "a drive": (STORED.replace(b"b.txt", b"C:/xt"), "leads out"),
     "a name that climbs": (STORED.replace(b"b.txt", b"../xt"), "leads out"),
-    "a backslash": (STORED.replace(b"b.txt", b"b\\txt"), "backslash"),
+    "a name that climbs with backslashes": (STORED.replace(b"b.txt", b"..\\xt"), "leads out"),
+    "an absolute name with a backslash": (STORED.replace(b"b.txt", b"\\.txt"), "leads out"),
+    "a drive with a backslash": (STORED.replace(b"b.txt", b"C:\\xt"), "leads out"),
+    "the same name with a slash and a backslash": (
+        STORED.replace(b"a.txt", b"a/txt").replace(b"b.txt", b"a\\txt"),
+        "several entries",
+    ),
     "a NUL in a name": (STORED.replace(b"b.txt", b"b\x00txt"), "malformed name"),
 }
 
@@ -244,6 +253,89 @@ def test_a_stream_must_end_exactly_where_it_says(data: bytes, reason: str) -> No
         read(data)
 
 
+def _repacked(stream: bytes, content: bytes, method: int, flags: int = 0) -> bytes:
+    """A ZIP with one entry packed by this method."""
+    data = _deflated(stream, content, len(content))
+    fields = struct.pack("<HH", flags, method)
+    data = data.replace(b"PK\x03\x04\x14\x00\x00\x00\x08\x00", b"PK\x03\x04\x14\x00" + fields)
+    return data.replace(b"PK\x01\x02\x14\x00\x14\x00\x00\x00\x08\x00", b"PK\x01\x02\x14\x00\x14\x00" + fields)
+
+
+TEXT = b"some text, " * 9000
+PROPERTIES = b"\x5d" + (1 << 20).to_bytes(4, "little")
+
+
+def bare_lzma(data: bytes, properties: bytes = PROPERTIES) -> bytes:
+    """An LZMA stream as ZIP has it: versions, properties and their length before the stream, which has an end mark."""
+    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 20}]
+    return b"\x09\x14\x05\x00" + properties + lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
+
+
+def test_an_lzma_stream_ends_by_its_size_when_nothing_marks_its_end() -> None:
+    assert read(_repacked(bare_lzma(TEXT), TEXT, 14, 0)) == {"a": TEXT}
+    assert read(_repacked(bare_lzma(TEXT), TEXT, 14, 2)) == {"a": TEXT}
+
+
+def test_an_entry_packed_with_xz_is_read() -> None:
+    assert read(_repacked(lzma.compress(TEXT), TEXT, 95)) == {"a": TEXT}
+
+
+LZMA = {
+    "a stream that breaks off": (bare_lzma(TEXT)[:-20], TEXT, 2),
+    "more than the declared size": (bare_lzma(TEXT), TEXT[:-1], 2),
+    "less than the declared size": (bare_lzma(TEXT), TEXT + b"x", 2),
+    "less than the declared size, unmarked": (bare_lzma(TEXT), TEXT + b"x", 0),
+    "no properties": (b"\x09\x14", b"x", 2),
+    "impossible properties": (bare_lzma(TEXT, b"\xff" * 5), TEXT, 2),
+    "properties that no program writes": (bare_lzma(TEXT, b"\x08\x00\x00\x10\x00"[:1] + b"\x00" * 4), TEXT, 2),
+    "data behind the stream": (bare_lzma(TEXT) + noise(100), TEXT, 2),
+    "much data behind an unmarked stream": (bare_lzma(TEXT) + noise(90_000), TEXT, 0),
+}
+
+
+@pytest.mark.parametrize(("stream", "content", "flags"), LZMA.values(), ids=LZMA.keys())
+def test_a_damaged_lzma_stream_is_refused(stream: bytes, content: bytes, flags: int) -> None:
+    assert refused(_repacked(stream, content, 14, flags)) == "corrupt"
+
+
+def test_an_lzma_bomb_ends_at_the_ratio() -> None:
+    assert refused(zipped({"zeros": bytes(20_000_000)}, zipfile.ZIP_LZMA)) == "bomb"
+
+
+def test_an_lzma_stream_that_asks_for_much_memory_is_a_bomb() -> None:
+    stream = bare_lzma(TEXT, b"\x5d\xff\xff\xff\xff")
+    data = bytearray(_repacked(stream, TEXT, 14, 2))
+    sizes = struct.pack("<I", len(TEXT))
+    assert read(bytes(data)) == {"a": TEXT}, "a dictionary that is never filled takes no memory"
+    assert refused(bytes(data).replace(sizes, b"\xfe\xff\xff\x7f")) == "bomb"
+
+
+def test_backslashes_of_old_windows_programs_are_read_as_slashes() -> None:
+    assert read(STORED.replace(b"b.txt", b"b\\txt")) == {"a.txt": b"AAAA", "b/txt": b"BBBB"}
+
+
+def test_an_entry_with_a_page_of_padding_is_read() -> None:
+    info = zipfile.ZipInfo("a")
+    info.extra = bytes(4095)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(info, b"x")
+    assert read(out.getvalue()) == {"a": b"x"}
+
+
+@pytest.mark.parametrize("before", [b"MZ and a program", noise(100_000)], ids=["a little", "much"])
+def test_a_zip_behind_something_else_is_read_when_its_end_is_told(before: bytes) -> None:
+    adjusted = io.BytesIO(before)
+    adjusted.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(adjusted, "a") as archive:
+        archive.writestr("a.txt", b"AAAA")
+        archive.writestr("b.txt", b"BBBB")
+    for data in (before + STORED, before + STORED + b"signature", adjusted.getvalue()):
+        with spooled(data) as content:
+            archive_ = Zip(content, Allowance(Bounds(), len(data)), data.rindex(b"PK\x05\x06"))
+            assert [b"".join(archive_.unpack(index)) for index in (0, 1)] == [b"AAAA", b"BBBB"]
+
+
 def test_an_empty_entry_that_calls_itself_deflated_is_read() -> None:
     assert read(_deflated(b"", b"", 0)) == {"a": b""}
 
@@ -256,13 +348,21 @@ def test_a_bomb_ends_at_the_ratio() -> None:
 
 def test_more_entries_than_allowed_are_a_bomb_before_one_is_read() -> None:
     with pytest.raises(ArchiveError, match="more than 1000 entries") as error:
-        read(zipped({f"{number}": b"" for number in range(1001)}))
+        read(zipped({f"{number}": b"" for number in range(1001)}), Bounds(max_entries=1000))
     assert error.value.kind == "bomb"
 
 
 @pytest.mark.parametrize(
     ("flags", "method", "obstacle"),
-    [(1, 8, "is encrypted"), (0, 93, "method 93"), (0, 9, "method 9"), (0, 0, ""), (0, 8, ""), (0, 12, "")],
+    [
+        (1, 8, "is encrypted"),
+        (0, 93, "method 93"),
+        (0, 9, "method 9"),
+        (0, 0, ""),
+        (0, 8, ""),
+        (0, 12, ""),
+        (0, 14, ""),
+    ],
 )
 def test_an_entry_says_why_it_cannot_be_opened(flags: int, method: int, obstacle: str) -> None:
     data = _deflated(deflate(b"x"), b"x", 1)

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from aupgate.proxy.forwarding import Forwarding, forwarded_value, hops_of, nominated, response_headers, target
+from aupgate.proxy.forwarding import (
+    Forwarding,
+    _ends_here,
+    forwarded_value,
+    hops_of,
+    nominated,
+    response_headers,
+    target,
+)
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -144,8 +152,17 @@ def test_a_response_without_body_tells_no_length(status: int, kept: bool) -> Non
         pytest.param({"raw_path": b"*"}, b"*", id="the server as a whole"),
         pytest.param({"path": "/ä b"}, b"/%C3%A4%20b", id="no raw path"),
         pytest.param({"raw_path": b"http://h/a", "path": "/a"}, b"/a", id="absolute form"),
+        pytest.param({"raw_path": b"http://h/a%2Fb//c", "path": "/a/b//c"}, b"/a%2Fb//c", id="an encoded slash"),
+        pytest.param({"raw_path": b"HTTP://u@h:1/a%2fb"}, b"/a%2fb", id="a scheme in capitals"),
+        pytest.param({"raw_path": b"http://h", "query_string": b"x"}, b"/?x", id="absolute form without a path"),
         pytest.param({"path": ""}, b"/", id="nothing"),
     ],
 )
 def test_the_target_is_what_the_client_sent(changes: dict[str, Any], expected: bytes) -> None:
     assert target({"path": "/", **changes}) == expected
+
+
+def test_a_long_name_is_judged_and_not_kept() -> None:
+    name = b"x-forwarded-" + b"a" * 1000
+    assert (name, b"1") not in Forwarding().request_headers(scope([(name, b"1")]))
+    assert name not in _ends_here

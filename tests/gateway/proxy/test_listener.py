@@ -244,9 +244,9 @@ async def test_tls_is_spoken_where_a_context_is_given() -> None:
         writer.close()
 
 
-async def test_the_server_adds_neither_server_nor_date() -> None:
+async def test_the_server_adds_a_date_and_does_not_name_itself() -> None:
     async with serving(hello) as address:
-        assert set(parts(await ask(address, get("/")))[1]) == {b"content-length", b"connection"}
+        assert set(parts(await ask(address, get("/")))[1]) == {b"content-length", b"connection", b"date"}
 
 
 async def test_the_peer_stays_the_client_whatever_it_says() -> None:
