@@ -134,7 +134,9 @@ def raw_path(scope: Scope) -> bytes:
             "utf-8", "surrogateescape"
         ):
             return raw
-        if unquote_to_bytes(raw).decode("utf-8", "replace") == path or raw[:8].lower().startswith((b"http://", b"https://")):
+        if unquote_to_bytes(raw).decode("utf-8", "replace") == path or raw[:8].lower().startswith(
+            (b"http://", b"https://")
+        ):
             return raw
     return quote(path, safe="/:@!$&'()*+,;=~-._").encode("ascii")
 
