@@ -4,6 +4,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final, Protocol
 
 from aupgate.inspection.bounds import Allowance, bomb, corrupt
@@ -166,7 +167,8 @@ def decode_stream(content: Spool, type_: str, allowance: Allowance) -> Iterator[
     pieces, rest = content.chunks(), b""
     while True:
         decoder = make()
-        yield from decode(_chain(rest, pieces), decoder, allowance)
+        # No generator with `yield from`: dropped at the stream's end, it would close `pieces`, and hide what follows.
+        yield from decode(chain([rest] if rest else [], pieces), decoder, allowance)
         rest = _next_stream(decoder.unused_data, pieces)
         if not rest:
             return
@@ -174,12 +176,6 @@ def decode_stream(content: Spool, type_: str, allowance: Allowance) -> Iterator[
             raise corrupt("there is data behind the end of the compressed data")
         # A stream may be empty, and costs a decoder: they are counted like the entries of an archive.
         allowance.count(1)
-
-
-def _chain(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from pieces
 
 
 def _next_stream(rest: bytes, pieces: Iterator[bytes]) -> bytes:

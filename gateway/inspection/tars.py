@@ -123,9 +123,10 @@ def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if not data[at : at + 1].strip(b"\x00"):
             break
         digits = data[at : at + 9].partition(b" ")[0]
-        record = data[at : at + _decimal(digits)]
+        length = _decimal(digits)
+        record = data[at : at + length]
         keyword, equals, text = record[len(digits) + 1 : -1].partition(b"=")
-        if not keyword or not equals or not record.endswith(b"\n"):
+        if not keyword or not equals or len(record) != length or not record.endswith(b"\n"):
             raise corrupt("the tar archive has a malformed extended header")
         yield keyword, text
         at += len(record)

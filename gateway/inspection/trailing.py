@@ -20,7 +20,7 @@ _MAX_CANDIDATES: Final = 256
 
 
 def end_of_zip(content: Spool) -> int:
-    """Return where the end record of a ZIP at the end of `content` is, whatever stands before; -1 when there is none."""
+    """Return where the end record of a ZIP at the end of `content` is, whatever stands before; -1 without one."""
     base = max(0, content.size - _BACK)
     tail = content.read(base, _BACK)
     at = last = tail.rfind(_END)

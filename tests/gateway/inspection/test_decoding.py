@@ -74,9 +74,22 @@ def test_a_bomb_ends_at_the_ratio(type_: str) -> None:
     assert error.value.kind == "bomb"
 
 
+def test_streams_one_behind_the_other_are_read_to_the_last_one_across_pieces() -> None:
+    many = [bytes([number]) * 1000 + noise(1000, number) for number in range(150)]
+    assert unfold(b"".join(map(gzip.compress, many)), "application/gzip") == b"".join(many)
+
+
+def test_nothing_hides_behind_streams_that_end_where_a_piece_does() -> None:
+    first = gzip.compress(noise(70_000))
+    second = gzip.compress(b"", 0)
+    name = 2 * 65_536 - len(first) - len(second) - 1  # a file name in the header fills the second piece to its end
+    second = second[:3] + b"\x08" + second[4:10] + b"n" * name + b"\x00" + second[10:]
+    assert unfold(first + second + gzip.compress(b"last"), "application/gzip") == noise(70_000) + b"last"
+
+
 def test_countless_empty_streams_are_a_bomb() -> None:
     with pytest.raises(ArchiveError, match="entries"):
-        unfold(gzip.compress(b"") * 2000, "application/gzip")
+        unfold(gzip.compress(b"") * 20_000, "application/gzip")
 
 
 def test_a_stream_that_needs_too_much_memory_is_a_bomb() -> None:

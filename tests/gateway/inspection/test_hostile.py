@@ -34,7 +34,7 @@ NAME = b'Content-Disposition: form-data; name="a"'
 HOSTILE = {
     "an extended file name": "read(form(NAME + b\"; filename*=utf-8''\" + b'a' * 2000 + b'('))",
     "an extended file name of percent signs": "read(form(NAME + b\"; filename*=utf-8''\" + b'%41' * 900 + b'%'))",
-    "header fields of spaces": "read(form(NAME + b'\\r\\nx: a' + b' a' * 1900) * 1000)",
+    "header fields of spaces": "read(form(NAME + b'\\r\\nx: a' + b' ' * 3900 + b'b') * 1000)",
     "a header field of spaces and a control character": (
         "[read(form(NAME + b'\\r\\nx: ' + b' ' * 4000 + b'\\x01')) for _ in range(300)]"
     ),
