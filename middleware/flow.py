@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from aupgate.middleware.bodies import Copied, Held, Refused, drain
+from aupgate.middleware.connection import Connection
 from aupgate.middleware.context import REQUEST_ID, forwarded_scope
 from aupgate.model import Header, Judgement, Outcome, ResponseHead, Verdict
 
@@ -14,31 +15,17 @@ if TYPE_CHECKING:
     from aupgate.middleware.asgi import App, Receive, Scope, Send
 
 
-class HttpFlow:
+class HttpFlow(Connection):
     """Runs the application for one request, or refuses it, and settles the exchange exactly once."""
 
-    __slots__ = (
-        "_aborted", "_bytes_in", "_bytes_out", "_complete", "_exchange", "_fields", "_gateway", "_receive", "_refused",
-        "_request", "_scope", "_send", "_start", "_status",
-    )  # fmt: skip
+    __slots__ = ("_aborted", "_complete")
 
     def __init__(
         self, gateway: "Gateway", exchange: "Exchange", scope: "Scope", receive: "Receive", send: "Send"
     ) -> None:
-        self._gateway = gateway
-        self._exchange = exchange
-        self._request = exchange.request
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._start = perf_counter()
-        self._fields: Sequence[Header] = ()
-        self._status = 0
-        self._bytes_in = 0
-        self._bytes_out = 0
+        super().__init__(gateway, exchange, scope, receive, send)
         self._complete = False
         self._aborted = False
-        self._refused = False
 
     async def run(self, app: "App", verdict: Verdict) -> None:
         """Enforce the verdict on the head, and what follows from it."""

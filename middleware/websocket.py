@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+from aupgate.middleware.connection import Connection
 from aupgate.middleware.context import REQUEST_ID, forwarded_scope
 from aupgate.model import Header, Judgement, Message, Outcome, Verdict
 
@@ -17,24 +18,13 @@ POLICY_VIOLATION: Final = 1008
 SWITCHING_PROTOCOLS: Final = 101
 
 
-class WebSocketFlow:
+class WebSocketFlow(Connection):
     """Runs the application for one websocket, or denies it, and settles the exchange exactly once."""
 
     def __init__(
         self, gateway: "Gateway", exchange: "Exchange", scope: "Scope", receive: "Receive", send: "Send"
     ) -> None:
-        self._gateway = gateway
-        self._exchange = exchange
-        self._request = exchange.request
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._start = perf_counter()
-        self._fields: Sequence[Header] = ()
-        self._status = 0
-        self._bytes_in = 0
-        self._bytes_out = 0
-        self._refused = False
+        super().__init__(gateway, exchange, scope, receive, send)
         self._closed = False
 
     async def run(self, app: "App", verdict: Verdict) -> None:

@@ -71,8 +71,6 @@ _RULES: Final[Mapping[str, tuple[str, int, int]]] = {
 
 _RETRY_AFTER: Final = 10.0
 """Seconds after which a scanner that was away is worth another try."""
-_NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
-"""Methods whose HTTP/2 and HTTP/3 requests are not held for a body that no field announces."""
 _LONGEST_LENGTH: Final = 18
 """Digits of a Content-Length that are worth reading."""
 
@@ -98,11 +96,11 @@ class Uploads:
 
     def on_request(self, request: Request) -> Sequence[Finding]:
         """Return what the head says of the body: too large, encoded, or of several types."""
-        return list(self._judge_head(request)) if _may_have_body(request) else ()
+        return list(self._judge_head(request)) if request.may_have_body else ()
 
     def wants_body(self, request: Request) -> BodyPlan | None:
         """Return the plan for every body, whatever the method."""
-        return self._plan if _may_have_body(request) else None
+        return self._plan if request.may_have_body else None
 
     async def inspect(self, request: Request, body: Body, services: Services) -> Inspection:
         """Have every file in the body examined; everything that is wrong is found, not only the first thing."""
@@ -147,17 +145,6 @@ class Uploads:
             retry_after=_RETRY_AFTER if rule == "scanner_unavailable" and not noted else None,
             evidence=evidence,
         )
-
-
-def _may_have_body(request: Request) -> bool:
-    if request.kind != "http":
-        return False
-    length = request.header(b"content-length")
-    if length is not None:
-        return length.strip(b"0") != b""
-    if request.header(b"transfer-encoding") is not None:
-        return True
-    return not request.http_version.startswith("1") and request.method not in _NO_BODY
 
 
 def _length(request: Request) -> int:
