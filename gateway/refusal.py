@@ -98,7 +98,8 @@ class Refusals:
     def _page(self, problem: dict[str, Any]) -> str:
         title = escape(problem["title"])
         name = escape(self._aup.name)
-        paragraphs = [f"<p>{escape(problem['detail'])}.</p>"] if problem.get("detail") else []
+        detail = problem.get("detail", "")
+        paragraphs = [f"<p>{escape(detail[:1].upper() + detail[1:])}.</p>"] if detail else []
         if problem.get("clauses"):
             paragraphs.append(f"<p>The policy says:</p><ul>{''.join(map(_clause_item, problem['clauses']))}</ul>")
         if self._aup.contact:

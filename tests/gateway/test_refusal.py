@@ -45,7 +45,7 @@ def test_a_person_with_a_browser_gets_a_page_with_everything_escaped() -> None:
     page = answer.body.decode()
     assert dict(answer.headers)[b"content-type"].startswith(b"text/html")
     assert "No &lt;robots&gt;" in page
-    assert "robots &lt;are&gt; refused" in page
+    assert "Robots &lt;are&gt; refused." in page
     assert "<are>" not in page
     assert 'href="mailto:abuse@example.com"' in page
 
