@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from aupgate.model import Judgement, Outcome, Request
+from aupgate.meters import Outcome
+from aupgate.model import Judgement, Request
 from aupgate.redaction import account_hash, redact, redact_target, shorten
 
 MAX_LINES: Final = 10_000

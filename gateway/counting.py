@@ -8,17 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aupgate.enforcement import Enforcement
-from aupgate.model import (
-    Finding,
-    Meter,
-    MeterKind,
-    Mode,
-    Outcome,
-    Post,
-    PostKind,
-    Reading,
-    Request,
-)
+from aupgate.meters import Meter, MeterKind, Outcome, Post, PostKind, Reading
+from aupgate.model import Finding, Mode, Request
 
 OnReadings = Callable[[Request, Sequence[Reading]], Sequence[Finding]]
 

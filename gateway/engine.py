@@ -15,6 +15,7 @@ from aupgate.counting import Counting, OnReadings, settle, to_settle
 from aupgate.enforcement import Enforcement
 from aupgate.faults import FAULT, fault
 from aupgate.http import rate_limit_fields
+from aupgate.meters import Meter, Outcome, Post, Reading
 from aupgate.model import (
     Action,
     BodyPlan,
@@ -26,11 +27,7 @@ from aupgate.model import (
     Judgement,
     Message,
     MessageEffects,
-    Meter,
     Mode,
-    Outcome,
-    Post,
-    Reading,
     Request,
     ResponseHead,
     Rule,

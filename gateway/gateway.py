@@ -14,8 +14,9 @@ from aupgate.engine import Engine, Exchange
 from aupgate.errors import ServiceError
 from aupgate.identity import AccountResolver, ClientResolver
 from aupgate.inspection.spool import SpoolFactory
+from aupgate.meters import Outcome
 from aupgate.metrics import Metrics
-from aupgate.model import Examination, Finding, Message, Outcome, Request, Verdict
+from aupgate.model import Examination, Finding, Message, Request, Verdict
 from aupgate.policy import Body, Fetcher, FileInspector, Prepares
 from aupgate.refusal import Answer, Renderer
 from aupgate.store import Store

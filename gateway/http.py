@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from aupgate.model import Header, Quota, Reading, Request
+from aupgate.meters import Quota, Reading
+from aupgate.model import Header, Request
 
 _PLAIN: Final = bytes(set(range(0x80)) - set(b"%;\\"))
 _ABSOLUTE: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/\\]*")

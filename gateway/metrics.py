@@ -17,7 +17,8 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from aupgate.model import INTERNAL_ERROR, Judgement, Outcome, Request
+from aupgate.meters import Outcome
+from aupgate.model import INTERNAL_ERROR, Judgement, Request
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the duration histogram, in seconds."""

@@ -4,32 +4,17 @@ Every class here is a slotted value that is never changed once made; the type ch
 in this module does I/O, reads a clock, or knows a framework.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from datetime import date
 from enum import StrEnum
-from typing import Any, Final, TypeVar, dataclass_transform
+from typing import Any, Final
+
+from aupgate.meters import Meter, Post
+from aupgate.values import value
 
 Header = tuple[bytes, bytes]
 """One header field: the name as received, in lower case where the adapter's server lowers it, and the value."""
-
-
-_T = TypeVar("_T")
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def value(cls: type[_T]) -> type[_T]:
-    """Make `cls` a slotted value: frozen to the type checker, plain at run time.
-
-    A frozen dataclass pays `object.__setattr__` for each field; requests and meters are made on the hot path.
-    """
-    return dataclass(slots=True, unsafe_hash=True)(cls)
-
-
-@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
-def unique(cls: type[_T]) -> type[_T]:
-    """Make `cls` a slotted value that equals only itself, so that looking one up compares no fields."""
-    return dataclass(slots=True, eq=False)(cls)
 
 
 class Mode(StrEnum):
@@ -280,118 +265,6 @@ class Judgement:
     def enforced(self) -> bool:
         """True when this judgement ends the request: enforced, and more than a note."""
         return self.mode is Mode.ENFORCE and self.finding.action is not Action.NOTE
-
-
-class MeterKind(StrEnum):
-    """What a meter counts: cost in a window, distinct values in a window, holders at one time, or first uses."""
-
-    RATE = "rate"
-    DISTINCT = "distinct"
-    LEASE = "lease"
-    ONCE = "once"
-
-
-class Window(StrEnum):
-    """How a rate forgets: aligned fixed windows, a weighted sliding counter, or the generic cell rate algorithm."""
-
-    FIXED = "fixed"
-    SLIDING = "sliding"
-    GCRA = "gcra"
-
-
-@value
-class Outcome:
-    """How an exchange ended."""
-
-    status: int
-    """Status of the response; 0 when none was started."""
-    bytes_in: int
-    bytes_out: int
-    duration: float
-    """Seconds from the first byte of the head to the end."""
-    aborted: bool
-    refused: bool = False
-    """True when the gateway itself answered."""
-
-
-@value
-class Settle:
-    """How the charge of a meter is settled when the exchange ends. Both absent: it is kept."""
-
-    refund_unless: Callable[[Outcome], bool] | None = None
-    measured: Callable[[Outcome], float] | None = None
-    """The true cost, known only at the end; the difference to what was charged is posted."""
-
-
-KEEP: Final = Settle()
-
-
-@unique
-class Quota:
-    """The part of a meter that never changes: what is allowed, over how long, for which rule. Made once, at start."""
-
-    rule: str
-    name: str
-    """The name clients see in `RateLimit-Policy`."""
-    limit: int
-    window: float
-    """Seconds; for a lease its time to live."""
-    kind: MeterKind = MeterKind.RATE
-    algorithm: Window = Window.SLIDING
-    gate: bool = True
-    """False: it only tallies and never stands in the way."""
-    settle: Settle = KEEP
-    settles: bool = field(init=False, default=False)
-    """True when a charge must be looked at again once the exchange ends."""
-    announced: bool = field(init=False, default=False)
-    """True when responses tell clients how much is left: it is a rate, and stands in the way."""
-
-    def __post_init__(self) -> None:
-        """Work out, once, what every request would ask."""
-        object.__setattr__(self, "settles", self.settle is not KEEP or self.kind is MeterKind.LEASE)
-        object.__setattr__(self, "announced", self.kind is MeterKind.RATE and self.gate)
-
-
-@value
-class Meter:
-    """One thing to count for one request. A cost of 0 peeks."""
-
-    quota: Quota
-    key: str
-    cost: float = 1
-    value: str = ""
-    """For `distinct` the value counted, for `lease` the holder, for `once` unused."""
-
-
-@value
-class Reading:
-    """What the store answered for one meter."""
-
-    meter: Meter
-    admitted: bool
-    """False when the meter's quota is used up; then nothing of its group was taken."""
-    remaining: float
-    """What is left of the quota after this take."""
-    reset_after: float
-    """Seconds until the quota is whole again."""
-    retry_after: float = 0.0
-    """Seconds until the same take would be admitted; 0 when it was."""
-
-
-class PostKind(StrEnum):
-    """What a post does to a meter: add to (or with a negative amount take from) its count, or end a lease."""
-
-    ADD = "add"
-    RELEASE = "release"
-
-
-@value
-class Post:
-    """A change to a meter that nobody waits for."""
-
-    meter: Meter
-    kind: PostKind = PostKind.ADD
-    amount: float = 0
 
 
 @value

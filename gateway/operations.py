@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from aupgate.model import Header, value
+from aupgate.model import Header
+from aupgate.values import value
 
 
 @value

@@ -8,6 +8,7 @@ observing the first: a finding never hides another.
 from collections.abc import Sequence
 from typing import BinaryIO, Protocol, runtime_checkable
 
+from aupgate.meters import Meter, Outcome, Post, Reading
 from aupgate.model import (
     BodyPlan,
     Examination,
@@ -17,10 +18,6 @@ from aupgate.model import (
     Judgement,
     Message,
     MessageEffects,
-    Meter,
-    Outcome,
-    Post,
-    Reading,
     Request,
     ResponseEffects,
     ResponseHead,

@@ -10,7 +10,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aupgate.http import prefers_html, retry_after
-from aupgate.model import Clause, Disclosure, Header, Judgement, Request, value
+from aupgate.model import Clause, Disclosure, Header, Judgement, Request
+from aupgate.values import value
 
 RULE_URN: Final = "urn:aupgate:rule:"
 """A rule's URI is this and the rule's name."""

@@ -18,7 +18,7 @@ from typing import Final, Generic, TypeVar
 import re2
 
 from aupgate.http import normalise_path
-from aupgate.model import value
+from aupgate.values import value
 
 T = TypeVar("T")
 

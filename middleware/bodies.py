@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from aupgate.errors import SpoolError
-from aupgate.model import BodyPlan, Judgement, Verdict, value
+from aupgate.model import BodyPlan, Judgement, Verdict
+from aupgate.values import value
 
 if TYPE_CHECKING:
     from aupgate.engine import Exchange

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from aupgate.meters import Outcome
 from aupgate.middleware.bodies import Copied, Held, Refused, drain
 from aupgate.middleware.connection import Connection
 from aupgate.middleware.context import REQUEST_ID, forwarded_scope
-from aupgate.model import Header, Judgement, Outcome, ResponseHead, Verdict
+from aupgate.model import Header, Judgement, ResponseHead, Verdict
 
 if TYPE_CHECKING:
     from aupgate.engine import Exchange

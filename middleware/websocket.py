@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+from aupgate.meters import Outcome
 from aupgate.middleware.connection import Connection
 from aupgate.middleware.context import REQUEST_ID, forwarded_scope
-from aupgate.model import Header, Judgement, Message, Outcome, Verdict
+from aupgate.model import Header, Judgement, Message, Verdict
 
 if TYPE_CHECKING:
     from aupgate.engine import Exchange

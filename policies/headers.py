@@ -9,8 +9,9 @@ from typing import Annotated, Final
 
 from aupgate.config import Notation, PolicySettings
 from aupgate.fields import FieldNames, fold
-from aupgate.model import Action, Finding, HeaderEdits, Request, Rule, value
+from aupgate.model import Action, Finding, HeaderEdits, Request, Rule
 from aupgate.spoofable import FORWARDING, IDENTITY, OVERRIDE, OWN
+from aupgate.values import value
 
 _FieldPattern = Annotated[
     str,

@@ -14,7 +14,8 @@ from aupgate.config import Settings as Table
 from aupgate.durations import amount_of_time, period
 from aupgate.http import is_cors_preflight
 from aupgate.meter_keys import PARTS, KeyReader, goes_by_client, key_reader
-from aupgate.model import Action, Finding, Meter, MeterKind, Quota, Reading, Request, Rule, Window
+from aupgate.meters import Meter, MeterKind, Quota, Reading, Window
+from aupgate.model import Action, Finding, Request, Rule
 from aupgate.pages import is_asset
 from aupgate.routes import RouteTable
 

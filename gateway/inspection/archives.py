@@ -14,7 +14,7 @@ from aupgate.inspection.signatures import ZIP
 from aupgate.inspection.spool import CHUNK, Spool
 from aupgate.inspection.trailing import end_of_zip
 from aupgate.inspection.zips import Zip
-from aupgate.model import value
+from aupgate.values import value
 
 TAR: Final = "application/x-tar"
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aupgate.model import value
+from aupgate.values import value
 
 FREE: Final = 1_000_000
 """Bytes that an archive may unfold into before the ratio counts: small files compress a thousandfold at times."""

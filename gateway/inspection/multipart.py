@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from aupgate.inspection.spool import CHUNK, Spool
-from aupgate.model import value
+from aupgate.values import value
 
 MAX_HEADERS: Final = 8
 """Header fields of one part; RFC 7578 knows three."""

@@ -11,7 +11,7 @@ from aupgate.inspection.bounds import Allowance, corrupt
 from aupgate.inspection.signatures import is_tar_header
 from aupgate.inspection.spool import CHUNK, Spool
 from aupgate.inspection.zips import check_name
-from aupgate.model import value
+from aupgate.values import value
 
 _BLOCK: Final = 512
 _MAX_EXTENDED: Final = 1024 * 1024

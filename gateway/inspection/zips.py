@@ -19,7 +19,7 @@ from aupgate.inspection.bounds import Allowance, corrupt, shown
 from aupgate.inspection.decoding import Decoder, Inflate, Lzma, decode, xz_decoder
 from aupgate.inspection.signatures import zip_type
 from aupgate.inspection.spool import CHUNK, Spool
-from aupgate.model import value
+from aupgate.values import value
 
 _LOCAL: Final = struct.Struct("<4s5H3I2H")
 _CENTRAL: Final = struct.Struct("<4s6H3I5H2I")

@@ -21,10 +21,10 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 from websockets.protocol import Protocol
 
-from aupgate.model import value
 from aupgate.proxy.corking import CorkedTransport
 from aupgate.proxy.cycle import Cycle, http_date
 from aupgate.proxy.problem import OnError
+from aupgate.values import value
 
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 

@@ -15,13 +15,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import count
 from typing import Final, Self, TypeVar
 
-from aupgate.model import Header, value
+from aupgate.model import Header
 from aupgate.proxy.connection import Connection, Timeouts
 from aupgate.proxy.errors import ConnectionDied, UpstreamTimeout, UpstreamUnreachable
 from aupgate.proxy.framing import CHUNKED, encode_head
 from aupgate.proxy.origin import Origin, UpstreamTls
 from aupgate.proxy.pool import Pool
 from aupgate.proxy.response import UpstreamResponse
+from aupgate.values import value
 
 _log = logging.getLogger("aupgate.proxy")
 

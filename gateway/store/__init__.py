@@ -11,7 +11,7 @@ that gates and its twin that tallies do not, so that what is only observed never
 from collections.abc import Sequence
 from typing import Protocol
 
-from aupgate.model import Meter, Post, Reading
+from aupgate.meters import Meter, Post, Reading
 
 
 class _Posts(Protocol):

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
-from aupgate.model import Meter, MeterKind, Quota, Reading, Window
+from aupgate.meters import Meter, MeterKind, Quota, Reading, Window
 
 SHARD: Final = 4096
 """Entries a shard holds when the store is full and evenly filled: dropping or thinning one takes less than a

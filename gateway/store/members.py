@@ -4,7 +4,7 @@ import math
 from hashlib import blake2b
 from typing import Any
 
-from aupgate.model import Meter, Reading
+from aupgate.meters import Meter, Reading
 from aupgate.store.counters import Counters, Held, Table
 from aupgate.store.windows import MOMENT, fixed_wait, sliding_load, sliding_reset, sliding_wait
 

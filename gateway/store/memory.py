@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from aupgate.model import Meter, MeterKind, Post, PostKind, Quota, Reading, Window
+from aupgate.meters import Meter, MeterKind, Post, PostKind, Quota, Reading, Window
 from aupgate.store.counters import Counters, Room
 from aupgate.store.members import Distincts, Leases, Onces
 from aupgate.store.rates import FixedRates, GcraRates, SlidingRates

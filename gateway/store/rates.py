@@ -6,7 +6,7 @@ The common case is written out in each `take` rather than shared, because it is 
 import math
 from typing import Final
 
-from aupgate.model import Meter, Quota, Reading
+from aupgate.meters import Meter, Quota, Reading
 from aupgate.store.counters import Counters, Room
 from aupgate.store.windows import fixed_wait, gcra_wait, sliding_load, sliding_reset, sliding_wait
 

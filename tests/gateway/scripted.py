@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aupgate.meters import Meter, Outcome, Post, Quota, Reading
 from aupgate.model import (
     Action,
     BodyPlan,
@@ -13,11 +14,6 @@ from aupgate.model import (
     Inspection,
     Message,
     MessageEffects,
-    Meter,
-    Outcome,
-    Post,
-    Quota,
-    Reading,
     Request,
     ResponseEffects,
     ResponseHead,

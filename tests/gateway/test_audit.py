@@ -9,7 +9,8 @@ import pytest
 
 from aupgate import audit
 from aupgate.audit import AccessLog, AuditLog, LineWriter, open_writer
-from aupgate.model import Account, Action, Clause, Finding, Judgement, Mode, Outcome, Rule
+from aupgate.meters import Outcome
+from aupgate.model import Account, Action, Clause, Finding, Judgement, Mode, Rule
 from tests.gateway.scripted import a_request
 
 

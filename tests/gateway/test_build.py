@@ -27,7 +27,8 @@ from aupgate.config import PolicySettings
 from aupgate.errors import ConfigError, ServiceError
 from aupgate.gateway import Gateway
 from aupgate.identity import Credentials
-from aupgate.model import Mode, OnError, Outcome, Request, first_values
+from aupgate.meters import Outcome
+from aupgate.model import Mode, OnError, Request, first_values
 from tests.gateway.scripted import a_request
 
 QUIET: dict[str, Any] = {"log": {"audit": "off", "access": "off"}}

@@ -2,7 +2,8 @@
 
 from aupgate.counting import Counting, settle, to_settle
 from aupgate.enforcement import Enforcement
-from aupgate.model import Meter, MeterKind, Mode, Outcome, Quota, Reading, Settle
+from aupgate.meters import Meter, MeterKind, Outcome, Quota, Reading, Settle
+from aupgate.model import Mode
 from tests.gateway.scripted import Judge, a_request
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from aupgate.driver import judge, judge_body
 from aupgate.enforcement import Enforcement
 from aupgate.engine import Engine
-from aupgate.model import Quota
+from aupgate.meters import Quota
 from aupgate.packs import ClauseIndex
 from aupgate.store.memory import MemoryStore
 from tests.gateway import scripted

@@ -13,21 +13,8 @@ from aupgate.driver import judge, judge_body
 from aupgate.enforcement import Enforcement, Switch
 from aupgate.engine import Engine, Exchange
 from aupgate.errors import StoreError
-from aupgate.model import (
-    Action,
-    Clause,
-    Finding,
-    HeaderEdits,
-    Message,
-    Mode,
-    OnError,
-    Outcome,
-    PostKind,
-    Quota,
-    ResponseHead,
-    Settle,
-    Verdict,
-)
+from aupgate.meters import Outcome, PostKind, Quota, Settle
+from aupgate.model import Action, Clause, Finding, HeaderEdits, Message, Mode, OnError, ResponseHead, Verdict
 from aupgate.packs import ClauseIndex, Pack
 from aupgate.store.memory import MemoryStore
 from tests.gateway import scripted
@@ -324,7 +311,7 @@ def test_a_cost_that_is_only_known_at_the_end_is_charged_then() -> None:
 
 
 def test_a_lease_is_released_at_the_end() -> None:
-    from aupgate.model import MeterKind
+    from aupgate.meters import MeterKind
 
     engine = an_engine(Enforcement(Count("p", Quota("p.first", "first", 1, 60.0, kind=MeterKind.LEASE))))
     store = MemoryStore(1000)

@@ -7,7 +7,7 @@ import pytest
 
 from aupgate.errors import ServiceError
 from aupgate.gateway import Unavailable
-from aupgate.model import MeterKind, Outcome, Quota
+from aupgate.meters import MeterKind, Outcome, Quota
 from tests.gateway.scripted import Count, Judge, a_request, refusing
 from tests.middleware.wrapped import a_gateway
 

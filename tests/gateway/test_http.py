@@ -13,7 +13,7 @@ from aupgate.http import (
     retry_after,
     sf_string,
 )
-from aupgate.model import Meter, MeterKind, Quota, Reading
+from aupgate.meters import Meter, MeterKind, Quota, Reading
 from tests.gateway.scripted import a_request
 
 PATHS = [

@@ -1,7 +1,8 @@
 """What Prometheus gets to see."""
 
+from aupgate.meters import Outcome
 from aupgate.metrics import Metrics
-from aupgate.model import Action, Client, Finding, Judgement, Mode, Outcome, Rule
+from aupgate.model import Action, Client, Finding, Judgement, Mode, Rule
 from tests.gateway.scripted import a_request
 
 FINDING = Finding("scrapers.scraper", Action.REFUSE, 403, "no")

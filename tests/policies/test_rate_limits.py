@@ -13,7 +13,8 @@ from aupgate.driver import judge
 from aupgate.enforcement import Enforcement
 from aupgate.engine import Engine
 from aupgate.http import rate_limit_fields
-from aupgate.model import Account, Action, Client, Finding, Meter, MeterKind, Outcome, Post, PostKind, Request, Window
+from aupgate.meters import Meter, MeterKind, Outcome, Post, PostKind, Window
+from aupgate.model import Account, Action, Client, Finding, Request
 from aupgate.packs import ClauseIndex
 from aupgate.policies.rate_limits import Concurrency, Limit, Match, RateLimits, Settings
 from aupgate.store.memory import MemoryStore

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from aupgate.inspection.spool import Spool
-from aupgate.model import value
+from aupgate.values import value
 
 
 class Answer(StrEnum):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aupgate.model import Meter, MeterKind, Post, PostKind, Quota, Reading, Window
+from aupgate.meters import Meter, MeterKind, Post, PostKind, Quota, Reading, Window
 from aupgate.store import Store
 
 NOON = 1_700_000_000.0 - 1_700_000_000.0 % 3600

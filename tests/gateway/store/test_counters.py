@@ -2,7 +2,7 @@
 
 import pytest
 
-from aupgate.model import Meter, Window
+from aupgate.meters import Meter, Window
 from aupgate.store.memory import MemoryStore
 from tests.gateway.store.contract import NOON, quota
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aupgate.model import Meter, Post, Reading
+from aupgate.meters import Meter, Post, Reading
 from aupgate.store import RemoteStore, Store
 from aupgate.store.memory import MemoryStore
 from tests.gateway.store.contract import NOON, quota

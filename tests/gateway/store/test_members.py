@@ -2,7 +2,7 @@
 
 import pytest
 
-from aupgate.model import Meter, MeterKind, Post, PostKind
+from aupgate.meters import Meter, MeterKind, Post, PostKind
 from aupgate.store.memory import MemoryStore
 from tests.gateway.store.contract import NOON, quota
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aupgate.model import Meter, MeterKind
+from aupgate.meters import Meter, MeterKind
 from aupgate.store.memory import MOST_OBJECTS, MOST_QUOTAS, MemoryStore
 from tests.gateway.store.contract import NOON, Immediate, StoreContract, quota
 

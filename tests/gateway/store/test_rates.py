@@ -9,7 +9,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
 
-from aupgate.model import Meter, Quota, Window
+from aupgate.meters import Meter, Quota, Window
 from aupgate.store.memory import MemoryStore
 from tests.gateway.store.contract import NOON, quota
 
