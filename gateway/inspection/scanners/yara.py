@@ -83,17 +83,22 @@ def _compile(files: Sequence[Path]) -> yara_x.Rules:
             compiler.new_namespace(source.name)
             compiler.add_source(source.read_text(encoding="utf-8"))
     for file in files:
-        _add(compiler, file)
+        wrong = _add(compiler, file)
+        if wrong:
+            # A compiler may only be freed by the thread that made it, so no traceback must keep it alive.
+            del compiler
+            raise ValueError(wrong)
     return compiler.build()
 
 
-def _add(compiler: yara_x.Compiler, file: Path) -> None:
-    """Add a file of rules; `include` is off, so that what is compiled is what was named."""
+def _add(compiler: yara_x.Compiler, file: Path) -> str:
+    """Add a file of rules and return what is wrong with it; `include` is off: what is compiled is what was named."""
     compiler.enable_includes(False)
     compiler.new_namespace(file.name)
     try:
         compiler.add_source(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"expected a readable file of YARA rules: {error}") from error
+        return f"expected a readable file of YARA rules: {error}"
     except yara_x.CompileError as error:
-        raise ValueError(f"expected YARA rules that compile: {error}") from error
+        return f"expected YARA rules that compile: {error}"
+    return ""
