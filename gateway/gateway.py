@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import getrandbits
+from typing import Final
 
 from aupgate.audit import AccessLog, LineWriter
 from aupgate.config import Config, Loaded
@@ -12,22 +13,50 @@ from aupgate.driver import judge, judge_body
 from aupgate.enforcement import Switch
 from aupgate.engine import Engine, Exchange
 from aupgate.errors import ServiceError
-from aupgate.identity import AccountResolver, ClientResolver
+from aupgate.http import below_root, normalise_path
+from aupgate.identity import AccountResolver, ClientResolver, Credentials, forwarded_scheme
 from aupgate.inspection.spool import SpoolFactory
 from aupgate.meters import Outcome
 from aupgate.metrics import Metrics
-from aupgate.model import Examination, Finding, Message, Request, Verdict
+from aupgate.model import (
+    Account,
+    Examination,
+    Finding,
+    Header,
+    Message,
+    Request,
+    ResponseHead,
+    Verdict,
+    first_values,
+)
 from aupgate.policy import Body, Fetcher, FileInspector, Prepares
 from aupgate.refusal import Answer, Renderer
 from aupgate.store import Store
 
 _log = logging.getLogger("aupgate")
 
+REQUEST_ID: Final = b"x-request-id"
+_OWN: Final = frozenset({REQUEST_ID})
+_OWN_WITH_LENGTH: Final = frozenset({REQUEST_ID, b"content-length", b"transfer-encoding"})
+
 
 def request_id() -> str:
     """Return a new random UUID (RFC 9562 version 4) as text."""
     text = f"{getrandbits(128):032x}"
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[getrandbits(2)]}{text[17:20]}-{text[20:]}"
+
+
+def forwarded_fields(request: Request, verdict: Verdict, length: int | None = None) -> list[Header]:
+    """Return the header fields that a request is forwarded with: edited, and with its id.
+
+    `length` is the size of a body that was held: it then travels with that Content-Length, however it came.
+    """
+    headers: Sequence[Header] = request.headers if verdict.edits is None else verdict.edits.apply(request.headers)
+    own = [] if length is None else [(b"content-length", b"%d" % length)]
+    own.append((REQUEST_ID, request.id.encode()))
+    if length is not None or request.header(REQUEST_ID) is not None:
+        headers = [pair for pair in headers if pair[0].lower() not in (_OWN if length is None else _OWN_WITH_LENGTH)]
+    return [*headers, *own]
 
 
 @dataclass(slots=True)
@@ -72,6 +101,44 @@ class Gateway:
         """The configuration it was built from."""
         return self.loaded.config
 
+    def request(  # noqa: PLR0913 - a request has this many parts
+        self,
+        method: str,
+        path: bytes,
+        query: bytes,
+        headers: list[Header],
+        *,
+        peer: str | None,
+        scheme: str,
+        http_version: str,
+        root: str = "",
+        kind: str = "http",
+        user: object | None = None,
+        account: Account | None = None,
+    ) -> Request:
+        """Return the request that came from `peer`, with its client and account resolved.
+
+        `path` and `query` are as the client sent them, `root` is the part of the path under which the application is
+        mounted; `peer` is None on a unix socket. An `account` that the adapter knows goes before the sources.
+        """
+        client = self.clients.resolve(peer, headers)
+        fields = first_values(headers)
+        return Request(
+            id=request_id(),
+            method=method,
+            target=path + b"?" + query if query else path,
+            path=below_root(normalise_path(path), root),
+            query=query,
+            headers=headers,
+            scheme=forwarded_scheme(client, fields) or scheme,
+            http_version=http_version,
+            client=client,
+            account=account or self.accounts.resolve(Credentials(headers, fields, user)),
+            now=time.time(),
+            kind=kind,
+            fields=fields,
+        )
+
     def open(self, request: Request) -> tuple[Exchange, Verdict]:
         """Judge the head of `request`, without an await."""
         self.metrics.begin(request)
@@ -81,6 +148,22 @@ class Gateway:
         except BaseException:
             self.close(exchange, Outcome(500, 0, 0, 0.0, aborted=True))
             raise
+
+    def response_fields(
+        self, exchange: Exchange, verdict: Verdict, status: int, headers: Sequence[Header]
+    ) -> list[Header]:
+        """Return the header fields that a response of the application is sent with: edited, and with those added."""
+        fields = list(headers)
+        if self.engine.response:
+            edits, posts = exchange.response(ResponseHead(status, fields))
+            if posts:
+                self.store.post(posts, exchange.request.now)
+            for edit in edits:
+                fields = edit.apply(fields)
+        if REQUEST_ID not in [name.lower() for name, _ in fields]:
+            fields.append((REQUEST_ID, exchange.request.id.encode()))
+        fields += verdict.response_headers
+        return fields
 
     async def judge_body(self, exchange: Exchange, body: Body) -> Verdict:
         """Judge the whole body of an exchange."""

@@ -65,6 +65,14 @@ def _resolve(path: str) -> str:
     return "/" + "/".join(resolved)
 
 
+def below_root(path: str, root: str) -> str:
+    """Return `path` without the `root_path` it is mounted under, cut at a slash only."""
+    root = root.rstrip("/")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
+        return path[len(root) :] or "/"
+    return path
+
+
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2
 _MEDIA_TYPE: Final = re.compile(rf"{_TOKEN}/{_TOKEN}".encode()).fullmatch
 

@@ -8,19 +8,16 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from inspect import isawaitable
 from pathlib import Path
-from time import time
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from aupgate.build import build, read
-from aupgate.gateway import Gateway, request_id
-from aupgate.http import normalise_path
-from aupgate.identity import Credentials, forwarded_scheme
+from aupgate.gateway import Gateway
 from aupgate.middleware.documents import AppDocuments
 from aupgate.middleware.flow import HttpFlow
 from aupgate.middleware.lifespan import Preparation
 from aupgate.middleware.websocket import WebSocketFlow
-from aupgate.model import Account, Client, Header, Request, first_values
+from aupgate.model import Account, Client, Request
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -75,41 +72,20 @@ class AcceptableUse:
         await flow.run(self.app, verdict)
 
     async def _request(self, scope: Scope) -> Request:
-        headers: list[Header] = list(scope["headers"])  # some servers append trailers to theirs later
         peer = scope.get("client")
-        client = self.gateway.clients.resolve(peer[0] if peer else None, headers)
-        fields = first_values(headers)
-        raw = raw_path(scope)
-        query: bytes = scope.get("query_string", b"")
-        return Request(
-            id=request_id(),
-            method=scope.get("method", "GET"),
-            target=raw + b"?" + query if query else raw,
-            path=below_root(normalise_path(raw), scope.get("root_path", "")),
-            query=query,
-            headers=headers,
-            scheme=forwarded_scheme(client, fields) or scope.get("scheme", "http"),
+        return self.gateway.request(
+            scope.get("method", "GET"),
+            raw_path(scope),
+            scope.get("query_string", b""),
+            list(scope["headers"]),  # some servers append trailers to theirs later
+            peer=peer[0] if peer else None,
+            scheme=scope.get("scheme", "http"),
             http_version=scope.get("http_version", "1.1"),
-            client=client,
-            account=(
-                self.gateway.accounts.resolve(Credentials(headers, fields, scope.get("user")))
-                if self._account is None
-                else await self._named_account(self._account, scope, headers, fields)
-            ),
-            now=time(),
+            root=scope.get("root_path", ""),
             kind=scope["type"],
-            fields=fields,
+            user=scope.get("user"),
+            account=None if self._account is None else await _named(self._account, scope),
         )
-
-    async def _named_account(
-        self, name: AccountOf, scope: Scope, headers: list[Header], fields: Mapping[bytes, bytes]
-    ) -> Account | None:
-        found = name(scope)
-        if isawaitable(found):
-            found = await found
-        if found is None:
-            return self.gateway.accounts.resolve(Credentials(headers, fields, scope.get("user")))
-        return found if isinstance(found, Account) else Account(str(found), "callable", verified=True)
 
     def _warn(self, client: Client) -> None:
         self._warned = True
@@ -141,9 +117,8 @@ def raw_path(scope: Scope) -> bytes:
     return quote(path, safe="/:@!$&'()*+,;=~-._").encode("ascii")
 
 
-def below_root(path: str, root: str) -> str:
-    """Return `path` without the `root_path` it is mounted under, cut at a slash only."""
-    root = root.rstrip("/")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
-        return path[len(root) :] or "/"
-    return path
+async def _named(name: AccountOf, scope: Scope) -> Account | None:
+    found = name(scope)
+    if isawaitable(found):
+        found = await found
+    return found if found is None or isinstance(found, Account) else Account(str(found), "callable", verified=True)

@@ -1,10 +1,9 @@
 """What an exchange over HTTP and one over a websocket have in common: who takes part, and what is counted."""
 
-from collections.abc import Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from aupgate.model import Header
+from aupgate.model import Verdict
 
 if TYPE_CHECKING:
     from aupgate.engine import Exchange
@@ -12,12 +11,16 @@ if TYPE_CHECKING:
     from aupgate.middleware.asgi import Receive, Scope, Send
 
 
+PASS: Final = Verdict()
+"""Before anything was judged."""
+
+
 class Connection:
     """One scope of a server on its way through the gateway."""
 
     __slots__ = (
-        "_bytes_in", "_bytes_out", "_exchange", "_fields", "_gateway", "_receive", "_refused", "_request", "_scope",
-        "_send", "_start", "_status",
+        "_bytes_in", "_bytes_out", "_exchange", "_gateway", "_receive", "_refused", "_request", "_scope",
+        "_send", "_start", "_status", "_verdict",
     )  # fmt: skip
 
     def __init__(
@@ -30,7 +33,7 @@ class Connection:
         self._receive = receive
         self._send = send
         self._start = perf_counter()
-        self._fields: Sequence[Header] = ()
+        self._verdict = PASS
         self._status = 0
         self._bytes_in = 0
         self._bytes_out = 0

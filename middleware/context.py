@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from aupgate.model import Account, Client, Header, Judgement, Request, Verdict
+from aupgate.gateway import forwarded_fields
+from aupgate.model import Account, Client, Judgement, Request, Verdict
 
 if TYPE_CHECKING:
     from aupgate.engine import Exchange
     from aupgate.middleware.asgi import Scope
 
-REQUEST_ID: Final = b"x-request-id"
 _SECURE: Final = frozenset({"https", "wss"})
-_OWN: Final = frozenset({REQUEST_ID})
-_OWN_WITH_LENGTH: Final = frozenset({REQUEST_ID, b"content-length", b"transfer-encoding"})
 
 
 class RequestContext:
@@ -55,15 +53,14 @@ def forwarded_scope(scope: "Scope", exchange: "Exchange", verdict: Verdict, leng
     `length` is the size of a body that was held: it then travels with that Content-Length, however it came.
     """
     request = exchange.request
-    headers: Sequence[Header] = request.headers if verdict.edits is None else verdict.edits.apply(request.headers)
-    own = [] if length is None else [(b"content-length", b"%d" % length)]
-    own.append((REQUEST_ID, request.id.encode()))
-    if length is not None or request.header(REQUEST_ID) is not None:
-        headers = [pair for pair in headers if pair[0].lower() not in (_OWN if length is None else _OWN_WITH_LENGTH)]
-    forwarded = [*headers, *own]
     behind: dict[str, object] = {}
     if request.client.hops:
         secure = request.scheme in _SECURE
         scheme = ("wss" if secure else "ws") if request.kind == "websocket" else ("https" if secure else "http")
         behind = {"client": (request.client.address, 0), "scheme": scheme}
-    return {**scope, "headers": forwarded, "aupgate": RequestContext(exchange), **behind}
+    return {
+        **scope,
+        "headers": forwarded_fields(request, verdict, length),
+        "aupgate": RequestContext(exchange),
+        **behind,
+    }

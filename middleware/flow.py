@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from aupgate.meters import Outcome
 from aupgate.middleware.bodies import Copied, Held, Refused, drain
 from aupgate.middleware.connection import Connection
-from aupgate.middleware.context import REQUEST_ID, forwarded_scope
-from aupgate.model import Header, Judgement, ResponseHead, Verdict
+from aupgate.middleware.context import forwarded_scope
+from aupgate.model import Header, Judgement, Verdict
 
 if TYPE_CHECKING:
     from aupgate.engine import Exchange
@@ -62,7 +62,10 @@ class HttpFlow(Connection):
         kind = message["type"]
         if kind == "http.response.start":
             self._status = message["status"]
-            message = {**message, "headers": self._response_fields(message)}
+            fields = self._gateway.response_fields(
+                self._exchange, self._verdict, self._status, message.get("headers", ())
+            )
+            message = {**message, "headers": fields}
         elif kind == "http.response.body":
             self._bytes_out += len(message.get("body", b""))
             self._complete = not message.get("more_body", False)
@@ -70,25 +73,8 @@ class HttpFlow(Connection):
             self._complete = not message.get("more_body", False)
         await self._send(message)
 
-    def _response_fields(self, message: Any) -> list[Header]:
-        fields: list[Header] = list(message.get("headers", ()))
-        if self._gateway.engine.response:
-            fields = self._edited(ResponseHead(message["status"], fields), fields)
-        if REQUEST_ID not in [name.lower() for name, _ in fields]:
-            fields.append((REQUEST_ID, self._request.id.encode()))
-        fields += self._fields
-        return fields
-
-    def _edited(self, head: ResponseHead, fields: list[Header]) -> list[Header]:
-        edits, posts = self._exchange.response(head)
-        if posts:
-            self._gateway.store.post(posts, self._request.now)
-        for edit in edits:
-            fields = edit.apply(fields)
-        return fields
-
     def _forwarded(self, verdict: Verdict, length: int | None = None) -> "Scope":
-        self._fields = verdict.response_headers
+        self._verdict = verdict
         return forwarded_scope(self._scope, self._exchange, verdict, length)
 
     # -- bodies --------------------------------------------------------------------------------------------------------

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+from aupgate.gateway import REQUEST_ID
 from aupgate.meters import Outcome
 from aupgate.middleware.connection import Connection
-from aupgate.middleware.context import REQUEST_ID, forwarded_scope
+from aupgate.middleware.context import forwarded_scope
 from aupgate.model import Header, Judgement, Message, Verdict
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class WebSocketFlow(Connection):
             if verdict.refusal is not None:
                 await self._deny(verdict.refusal, verdict.response_headers)
             else:
-                self._fields = verdict.response_headers
+                self._verdict = verdict
                 await app(forwarded_scope(self._scope, self._exchange, verdict), self.receive, self.send)
         finally:
             duration = perf_counter() - self._start
@@ -66,7 +67,8 @@ class WebSocketFlow(Connection):
         kind = message["type"]
         if kind == "websocket.accept":
             self._status = SWITCHING_PROTOCOLS
-            fields = [*message.get("headers", ()), (REQUEST_ID, self._request.id.encode()), *self._fields]
+            own = ((REQUEST_ID, self._request.id.encode()), *self._verdict.response_headers)
+            fields = [*message.get("headers", ()), *own]
             message = {**message, "headers": fields}
         elif kind == "websocket.send":
             text, data = message.get("text"), message.get("bytes")

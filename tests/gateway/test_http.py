@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aupgate.http import (
+    below_root,
     is_cors_preflight,
     media_type,
     normalise_path,
@@ -94,6 +95,11 @@ def test_a_normal_form_has_one_leading_slash_and_nothing_that_two_servers_could_
 def test_percent_encoding_makes_no_difference(segment: str) -> None:
     encoded = "".join(f"%{octet:02x}" for octet in segment.encode())
     assert normalise_path(f"/{encoded}".encode()) == normalise_path(f"/{segment}".encode()) == f"/{segment}"
+
+
+def test_root_path_is_cut_at_a_slash_only() -> None:
+    assert below_root("/apix", "/api") == "/apix"
+    assert below_root("/api/x", "/api/") == "/x"
 
 
 @pytest.mark.parametrize(

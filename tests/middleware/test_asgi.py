@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aupgate.errors import ConfigError
 from aupgate.gateway import request_id
 from aupgate.middleware import AcceptableUse
-from aupgate.middleware.asgi import below_root, raw_path
+from aupgate.middleware.asgi import raw_path
 from aupgate.model import Account
 from tests.gateway.scripted import Judge, refusing
 from tests.middleware.wrapped import QUIET, App, a_gateway, call, http_scope
@@ -69,11 +69,6 @@ def test_a_path_without_its_raw_form_is_read_as_it_is(text: str) -> None:
 
     path = "/" + text
     assert unquote(raw_path({"path": path}).decode()) == path
-
-
-def test_root_path_is_cut_at_a_slash_only() -> None:
-    assert below_root("/apix", "/api") == "/apix"
-    assert below_root("/api/x", "/api/") == "/x"
 
 
 async def test_the_target_keeps_the_query() -> None:
