@@ -1,12 +1,22 @@
-"""Names of header fields: how servers fold them, and a bounded memory of what a name means to a policy."""
+"""Header fields of a request: found by name, and remembered by their names.
+
+A browser sends fields of the same names in the same order from request to request. So whatever follows from the names
+alone is worked out once for each such `Layout`, and a request costs one look-up.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
+
+from aupgate.memory import Memory
+
+Header = tuple[bytes, bytes]
+"""One header field: the name as received, in lower case where the adapter's server lowers it, and the value."""
 
 T = TypeVar("T")
 
 _SEPARATORS: Final = re.compile(rb"[^a-z0-9]+")
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
 
 
 def fold(name: bytes) -> bytes:
@@ -19,23 +29,61 @@ def fold(name: bytes) -> bytes:
     return _SEPARATORS.sub(b"-", name.lower()).strip(b"-")
 
 
-class FieldNames(dict[bytes, T]):
-    """What names of header fields mean, worked out by `classify` on first sight: `names[name]` is then one look-up.
+class Layout:
+    """The names of a head's fields, in their order. Two heads with the same names have the same one."""
 
-    Holds at most 4,096 names of at most 64 bytes and starts afresh when full; clients choose names.
-    """
+    __slots__ = ("framed", "names", "places", "size")
 
-    MAX_NAMES: Final = 4096
-    MAX_LENGTH: Final = 64
+    def __init__(self, names: tuple[bytes, ...]) -> None:
+        self.names = names
+        self.size = sum(map(len, names))
+        """Bytes of all names."""
+        places: dict[bytes, list[int]] = {}
+        for place, name in enumerate(names):
+            places.setdefault(name.lower(), []).append(place)
+        self.places = {name: tuple(found) for name, found in places.items()}
+        """Where the fields of each name are, by the name in lower case."""
+        self.framed = any(name in places for name in _FRAMING)
+        """True when a field says how long the body is, or how it is framed."""
 
-    def __init__(self, classify: Callable[[bytes], T]) -> None:
-        super().__init__()
-        self._classify = classify
 
-    def __missing__(self, name: bytes) -> T:
-        meaning = self._classify(name)
-        if len(name) <= self.MAX_LENGTH:
-            if len(self) >= self.MAX_NAMES:
-                self.clear()
-            self[name] = meaning
-        return meaning
+LONGEST: Final = 2048
+"""Bytes of the names in a layout that is remembered. Browsers send 300."""
+MOST: Final = 1024
+"""Layouts that are remembered."""
+
+
+def _size(names: tuple[bytes, ...]) -> int:
+    return sum(map(len, names)) + 32 * len(names)
+
+
+_layouts: Final = Memory(Layout, longest=LONGEST, size=_size, most=MOST)
+
+
+class Fields:
+    """The header fields of one message."""
+
+    __slots__ = ("layout", "pairs")
+
+    def __init__(self, pairs: Sequence[Header]) -> None:
+        self.pairs = pairs
+        self.layout = _layouts[tuple([name for name, _ in pairs])]  # a list is faster than a generator
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return the first value of the field `name` (lower case), or None."""
+        places = self.layout.places.get(name)
+        return None if places is None else self.pairs[places[0]][1]
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return every value of the field `name` (lower case), in order."""
+        return [self.pairs[place][1] for place in self.layout.places.get(name, ())]
+
+
+def by_layout(work_out: Callable[[Layout], T]) -> Memory[Layout, T]:
+    """Return a memory of what `work_out` makes of layouts."""
+    return Memory(work_out, longest=LONGEST, size=lambda layout: _size(layout.names), most=MOST)
+
+
+def by_name(work_out: Callable[[bytes], T]) -> Memory[bytes, T]:
+    """Return a memory of what `work_out` makes of the names of fields, of at most 64 bytes."""
+    return Memory(work_out, longest=64)

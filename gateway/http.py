@@ -6,10 +6,10 @@ Nothing here raises on input from the network; what cannot be understood yields 
 import math
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from aupgate.memory import Memory
 from aupgate.meters import Quota, Reading
 from aupgate.model import Header, Request
 
@@ -31,6 +31,10 @@ def normalise_path(raw: bytes) -> str:
     Two kinds of bytes stay percent-encoded, in upper case, so that different paths stay different and the result
     normalises to itself: those that are not UTF-8 (`%FF`), and the percent sign (`%25`). Never raises.
     """
+    return _normal_paths[raw]
+
+
+def _normalise(raw: bytes) -> str:
     if raw.startswith(b"/") and b"//" not in raw and b"/." not in raw and not raw.translate(None, _PLAIN):
         return raw.decode("ascii")
     if raw == b"*":  # RFC 9112 section 3.2.4: the server as a whole, which is no path
@@ -38,6 +42,9 @@ def normalise_path(raw: bytes) -> str:
     decoded = unquote_to_bytes(_without_authority(raw)).decode("utf-8", "surrogateescape")
     text = _INVALID.sub(_encode_again, decoded).replace("\\", "/")
     return _resolve(_SLASHES.sub("/", "/" + _PARAMETERS.sub("", text)))
+
+
+_normal_paths: Final = Memory(_normalise, longest=256)
 
 
 def _without_authority(raw: bytes) -> bytes:
@@ -129,7 +136,6 @@ _SF_TEXT: Final = re.compile(r"[\x20-\x7e]*").fullmatch
 _SF_LARGEST: Final = 999_999_999_999_999
 
 
-@lru_cache(maxsize=1024)
 def sf_string(text: str) -> str:
     """Serialise `text` as a structured-field String (RFC 9651 section 4.1.6).
 
@@ -143,7 +149,9 @@ def sf_string(text: str) -> str:
 
 def _sf_integer(number: float) -> int:
     """Return `number` rounded up, within what a structured-field Integer holds: 15 digits, none negative."""
-    return math.ceil(min(max(number, 0), _SF_LARGEST))
+    if 0 <= number <= _SF_LARGEST:
+        return math.ceil(number)
+    return _SF_LARGEST if number > 0 else 0
 
 
 def rate_limit_fields(readings: Iterable[Reading]) -> tuple[Header, ...]:
@@ -155,42 +163,46 @@ def rate_limit_fields(readings: Iterable[Reading]) -> tuple[Header, ...]:
     """
     quotas: list[Quota] = []
     tightest: Reading | None = None
+    least = math.inf
     for reading in readings:
         quota = reading.meter.quota
         if quota.announced:
             quotas.append(quota)
-            if tightest is None or _is_tighter(reading, tightest):
-                tightest = reading
+            left = reading.remaining if reading.admitted else -math.inf
+            if left <= least and (left < least or tightest is None or _lasts_longer(reading, tightest)):
+                tightest, least = reading, left
     if tightest is None:
         return ()
-    return (b"ratelimit-policy", _policy_items(tuple(quotas))), (b"ratelimit", _limit_item(tightest))
+    return _POLICIES[tuple(quotas)], (b"ratelimit", _limit_item(tightest))
 
 
-@lru_cache(maxsize=4096)  # a site has few combinations of limits that hold for one request
-def _policy_items(quotas: tuple[Quota, ...]) -> bytes:
+def _lasts_longer(reading: Reading, than: Reading) -> bool:
+    """Tell which of two that have as little left, or that both refuse, holds longer."""
+    if reading.admitted:
+        return reading.reset_after > than.reset_after
+    return reading.retry_after > than.retry_after
+
+
+def _policy_field(quotas: tuple[Quota, ...]) -> Header:
     items = {
         quota.name: f"{sf_string(quota.name)};q={_sf_integer(quota.limit)};w={_sf_integer(quota.window)}"
         for quota in quotas
     }
-    return ", ".join(items.values()).encode()
+    return b"ratelimit-policy", ", ".join(items.values()).encode()
 
 
 def _limit_item(reading: Reading) -> bytes:
-    left = min(math.floor(max(reading.remaining, 0)), _SF_LARGEST)
-    if reading.admitted:
-        seconds = _sf_integer(reading.reset_after)
-    else:
-        left, seconds = 0, max(_sf_integer(reading.retry_after), 1)
-    return f"{sf_string(reading.meter.quota.name)};r={left};t={seconds}".encode()
+    left, seconds = reading.remaining, reading.reset_after
+    if not reading.admitted:
+        left, seconds = 0, max(reading.retry_after, 1)
+    elif not 0 <= left <= _SF_LARGEST:
+        left = _SF_LARGEST if left > 0 else 0
+    return b"%b;r=%d;t=%d" % (_NAMES[reading.meter.quota.name], left, _sf_integer(seconds))
 
 
-def _is_tighter(reading: Reading, than: Reading) -> bool:
-    """Tell whether `reading` is the tighter: what refuses, longest; then what has least left, longest."""
-    if not (reading.admitted and than.admitted):
-        return (reading.admitted, -reading.retry_after) < (than.admitted, -than.retry_after)
-    if reading.remaining == than.remaining:
-        return reading.reset_after > than.reset_after
-    return reading.remaining < than.remaining
+# A site has few limits, and few combinations of them that hold for one request.
+_NAMES: Final[Memory[str, bytes]] = Memory(lambda name: sf_string(name).encode(), longest=128)
+_POLICIES: Final[Memory[tuple[Quota, ...], Header]] = Memory(_policy_field, longest=64)
 
 
 def retry_after(seconds: float) -> bytes:

@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 import radix
 
 from aupgate.errors import ConfigError, Problem
-from aupgate.model import Account, Client, Header
+from aupgate.fields import Fields
+from aupgate.model import Account, Client
 
 MAX_PEERS: Final = 65_536
 """Addresses whose parsed form is kept; the cache starts anew when it is full."""
@@ -57,12 +58,12 @@ class ClientResolver:
         self._has_proxies = bool(trusted)
         self._peers: dict[str, _Peer] = {}
 
-    def resolve(self, peer: str | None, headers: Sequence[Header]) -> Client:
+    def resolve(self, peer: str | None, fields: Fields) -> Client:
         """Return the client behind the connection from the address `peer`, which is None on a unix socket."""
         known = self._peers.get(peer or "") or self._learn(peer or "")
         if known.trusted:
-            return self._behind(peer or "", known.client, headers)
-        if known.private and not self._configured and any(name.lower() in FORWARDING for name, _ in headers):
+            return self._behind(peer or "", known.client, fields)
+        if known.private and not self._configured and not FORWARDING.isdisjoint(fields.layout.places):
             return known.uncertain
         return known.client
 
@@ -81,10 +82,10 @@ class ClientResolver:
         self._peers[peer] = found
         return found
 
-    def _behind(self, peer: str, proxy: Client, headers: Sequence[Header]) -> Client:
+    def _behind(self, peer: str, proxy: Client, fields: Fields) -> Client:
         """Walk from the right over the proxies that are trusted; the first address that is not is the client."""
         hops = [peer]
-        for text in self._entries(headers):
+        for text in self._entries(fields):
             address = parse_address(text)
             if address is None:
                 break
@@ -95,8 +96,8 @@ class ClientResolver:
         network = self._network(last) if last is not None else proxy.network
         return Client(hops[-1], network, peer, tuple(reversed(hops[:-1])))
 
-    def _entries(self, headers: Sequence[Header]) -> list[str]:
-        joined = b",".join(text for name, text in headers if name.lower() == self._source)
+    def _entries(self, fields: Fields) -> list[str]:
+        joined = b",".join(fields.all(self._source))
         entries = [entry.strip() for entry in joined.decode("latin-1").rsplit(",", MAX_HOPS)[-MAX_HOPS:]][::-1]
         return [_node(entry) for entry in entries] if self._source == b"forwarded" else entries
 
@@ -109,13 +110,13 @@ class ClientResolver:
         return str(ip_network((address, self._ipv6_prefix), strict=False))
 
 
-def forwarded_scheme(client: Client, fields: Mapping[bytes, bytes]) -> str | None:
+def forwarded_scheme(client: Client, fields: Fields) -> str | None:
     """Return the scheme that the trusted proxy nearest to the client says it was asked by; None when none does."""
     if not client.hops:
         return None
-    said = fields.get(b"x-forwarded-proto", b"").decode("latin-1").lower().split(",")
+    said = (fields.get(b"x-forwarded-proto") or b"").decode("latin-1").lower().split(",")
     if said == [""]:
-        elements = fields.get(b"forwarded", b"").decode("latin-1").lower().split(",")
+        elements = (fields.get(b"forwarded") or b"").decode("latin-1").lower().split(",")
         said = [found[1] for element in elements if (found := _PROTO(element))]
     scheme = said[-min(len(said), len(client.hops))].strip() if said else ""
     return scheme if scheme in {"http", "https", "ws", "wss"} else None
@@ -145,17 +146,8 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 # -- accounts ----------------------------------------------------------------------------------------------------------
 
 
-class Credentials(NamedTuple):
-    """What an adapter knows of a request that may name an account."""
-
-    headers: Sequence[Header]
-    fields: Mapping[bytes, bytes]
-    """The first value of each header field, by its name in lower case."""
-    user: object | None = None
-    """The user object that an authentication middleware left in the ASGI scope."""
-
-
-Source = Callable[[Credentials], Account | None]
+Source = Callable[[Fields, object | None], Account | None]
+"""Names the account of a request by its fields, and by the user object that an authentication middleware left."""
 
 
 class AccountResolver:
@@ -169,10 +161,10 @@ class AccountResolver:
         """Build from the configuration's source names; `keys` maps the SHA-256 of each known API key to its account."""
         return cls([_source(text, keys) for text in sources])
 
-    def resolve(self, credentials: Credentials) -> Account | None:
-        """Return the account, or None when no source yields one."""
+    def resolve(self, fields: Fields, user: object | None = None) -> Account | None:
+        """Return the account, or None when no source yields one. `user` is what the ASGI scope names so."""
         for source in self._sources:
-            account = source(credentials)
+            account = source(fields, user)
             if account is not None:
                 return account
         return None
@@ -184,16 +176,15 @@ def _source(text: str, keys: Mapping[str, Account]) -> Source:
         return _from_scope
     wanted = name.lower().encode()
     if kind == "key":
-        return lambda credentials: _known_key(credentials.fields.get(wanted), keys, text)
+        return lambda fields, _: _known_key(fields.get(wanted), keys, text)
     if kind == "cookie":
         cookie = name.encode() + b"="
-        return lambda credentials: _unverified(_cookie(credentials, cookie), text)
-    return lambda credentials: _unverified(credentials.fields.get(wanted), text)
+        return lambda fields, _: _unverified(_cookie(fields, cookie), text)
+    return lambda fields, _: _unverified(fields.get(wanted), text)
 
 
-def _from_scope(credentials: Credentials) -> Account | None:
+def _from_scope(_: Fields, user: object | None) -> Account | None:
     """Starlette's and Django's user objects: an authenticated one is proof, since the app itself made it."""
-    user = credentials.user
     if user is None or not getattr(user, "is_authenticated", False):
         return None
     for attribute in ("pk", "id", "identity", "username", "display_name"):
@@ -219,12 +210,8 @@ def _unverified(text: bytes | None, source: str) -> Account | None:
     return Account(text.decode("latin-1"), source, verified=False) if text else None
 
 
-def _cookie(credentials: Credentials, wanted: bytes) -> bytes | None:
-    if b"cookie" not in credentials.fields:
-        return None
-    for name, text in credentials.headers:  # HTTP/2 may split the field (RFC 9113 section 8.2.3)
-        if name.lower() != b"cookie":
-            continue
+def _cookie(fields: Fields, wanted: bytes) -> bytes | None:
+    for text in fields.all(b"cookie"):  # HTTP/2 may split the field (RFC 9113 section 8.2.3)
         start = text.find(wanted)
         while start >= 0:
             if start == 0 or text[start - 1 : start] in b"; ":

@@ -10,11 +10,10 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, Final
 
+from aupgate.fields import Fields
+from aupgate.fields import Header as Header  # noqa: PLC0414 - a word of this vocabulary
 from aupgate.meters import Meter, Post
 from aupgate.values import value
-
-Header = tuple[bytes, bytes]
-"""One header field: the name as received, in lower case where the adapter's server lowers it, and the value."""
 
 
 class Mode(StrEnum):
@@ -105,12 +104,6 @@ class Tls:
     ja4: str | None = None
 
 
-def first_values(headers: Sequence[Header]) -> dict[bytes, bytes]:
-    """Return the first value of each field, by its name in lower case."""
-    # Reversed, so that of duplicates the first stays.
-    return {name.lower(): text for name, text in reversed(headers)}
-
-
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
 
 
@@ -119,11 +112,11 @@ class Request:
 
     Header names are looked up in lower case. `path` is the normalised path that rules match (see
     `aupgate.http.normalise_path`); `target` is the request target as it came. `now` is the only clock a policy may
-    read, in seconds since the epoch.
+    read, in seconds since the epoch. `fields` are the headers again, to be found by name.
     """
 
     __slots__ = (
-        "_fields", "account", "client", "headers", "http_version", "id", "kind", "method", "now", "path",
+        "account", "client", "fields", "headers", "http_version", "id", "kind", "method", "now", "path",
         "query", "scheme", "standing", "target", "tls",
     )  # fmt: skip
 
@@ -144,7 +137,7 @@ class Request:
         standing: Standing = Standing.GOOD,
         tls: Tls | None = None,
         kind: str = "http",
-        fields: Mapping[bytes, bytes] | None = None,
+        fields: Fields | None = None,
     ) -> None:
         self.id = id
         self.kind = kind
@@ -160,27 +153,23 @@ class Request:
         self.standing = standing
         self.tls = tls
         self.now = now
-        self._fields = first_values(headers) if fields is None else fields
+        self.fields = Fields(headers) if fields is None else fields
 
     @property
     def may_have_body(self) -> bool:
         """True when a body follows (RFC 9112 section 6.3), or may follow: in HTTP/2 and 3 no field need announce it."""
-        if self.kind != "http":
-            return False
-        length = self.header(b"content-length")
-        if length is not None:
-            return length.strip(b"0") != b""
-        if self.header(b"transfer-encoding") is not None:
-            return True
-        return not self.http_version.startswith("1") and self.method not in _BODILESS
+        if not self.fields.layout.framed:
+            return self.http_version[:1] != "1" and self.method not in _BODILESS and self.kind == "http"
+        length = self.fields.get(b"content-length")
+        return self.kind == "http" and (length is None or length.strip(b"0") != b"")
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of the field `name` (lower case), or None."""
-        return self._fields.get(name)
+        return self.fields.get(name)
 
     def header_values(self, name: bytes) -> list[bytes]:
         """Return every value of the field `name` (lower case), in order."""
-        return [text for key, text in self.headers if key.lower() == name]
+        return self.fields.all(name)
 
 
 @value

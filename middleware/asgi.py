@@ -17,7 +17,7 @@ from aupgate.middleware.documents import AppDocuments
 from aupgate.middleware.flow import HttpFlow
 from aupgate.middleware.lifespan import Preparation
 from aupgate.middleware.websocket import WebSocketFlow
-from aupgate.model import Account, Client, Request
+from aupgate.model import Account, Client
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -64,16 +64,9 @@ class AcceptableUse:
             return
         if self.preparation.waiting:
             await self.preparation.begin(scope)
-        request = await self._request(scope)
-        if not request.client.certain and not self._warned:
-            self._warn(request.client)
-        exchange, verdict = self.gateway.open(request)
-        flow = (HttpFlow if kind == "http" else WebSocketFlow)(self.gateway, exchange, scope, receive, send)
-        await flow.run(self.app, verdict)
-
-    async def _request(self, scope: Scope) -> Request:
+        account = None if self._account is None else await _named(self._account, scope)
         peer = scope.get("client")
-        return self.gateway.request(
+        request = self.gateway.request(
             scope.get("method", "GET"),
             raw_path(scope),
             scope.get("query_string", b""),
@@ -82,10 +75,15 @@ class AcceptableUse:
             scheme=scope.get("scheme", "http"),
             http_version=scope.get("http_version", "1.1"),
             root=scope.get("root_path", ""),
-            kind=scope["type"],
+            kind=kind,
             user=scope.get("user"),
-            account=None if self._account is None else await _named(self._account, scope),
+            account=account,
         )
+        if not request.client.certain and not self._warned:
+            self._warn(request.client)
+        exchange, verdict = self.gateway.open(request)
+        flow = (HttpFlow if kind == "http" else WebSocketFlow)(self.gateway, exchange, scope, receive, send)
+        await flow.run(self.app, verdict)
 
     def _warn(self, client: Client) -> None:
         self._warned = True
@@ -105,7 +103,8 @@ def raw_path(scope: Scope) -> bytes:
     path: str = scope["path"]
     raw: bytes | None = scope.get("raw_path")
     if raw:
-        raw = raw.partition(b"?")[0]
+        if b"?" in raw:
+            raw = raw.partition(b"?")[0]
         if raw == path.encode("utf-8", "surrogateescape") or unquote_to_bytes(raw) == path.encode(
             "utf-8", "surrogateescape"
         ):

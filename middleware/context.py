@@ -53,14 +53,15 @@ def forwarded_scope(scope: "Scope", exchange: "Exchange", verdict: Verdict, leng
     `length` is the size of a body that was held: it then travels with that Content-Length, however it came.
     """
     request = exchange.request
-    behind: dict[str, object] = {}
-    if request.client.hops:
-        secure = request.scheme in _SECURE
-        scheme = ("wss" if secure else "ws") if request.kind == "websocket" else ("https" if secure else "http")
-        behind = {"client": (request.client.address, 0), "scheme": scheme}
-    return {
+    forwarded: Scope = {
         **scope,
         "headers": forwarded_fields(request, verdict, length),
         "aupgate": RequestContext(exchange),
-        **behind,
     }
+    if request.client.hops:
+        secure = request.scheme in _SECURE
+        forwarded["client"] = (request.client.address, 0)
+        forwarded["scheme"] = (
+            ("wss" if secure else "ws") if request.kind == "websocket" else ("https" if secure else "http")
+        )
+    return forwarded

@@ -1,6 +1,6 @@
 """One HTTP exchange between server, gateway and application."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -57,21 +57,24 @@ class HttpFlow(Connection):
             self._aborted = True
         return message
 
-    async def send(self, message: Any) -> None:
-        """Send to the server, with the header fields that the verdict and the policies add."""
+    def send(self, message: Any) -> Awaitable[None]:
+        """Send to the server, with the header fields that the verdict and the policies add.
+
+        It returns what the server's own `send` does: a coroutine around it would be one more for every message.
+        """
         kind = message["type"]
-        if kind == "http.response.start":
+        if kind == "http.response.body":
+            self._bytes_out += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+        elif kind == "http.response.start":
             self._status = message["status"]
             fields = self._gateway.response_fields(
                 self._exchange, self._verdict, self._status, message.get("headers", ())
             )
             message = {**message, "headers": fields}
-        elif kind == "http.response.body":
-            self._bytes_out += len(message.get("body", b""))
-            self._complete = not message.get("more_body", False)
         elif kind in {"http.response.pathsend", "http.response.zerocopysend"}:
             self._complete = not message.get("more_body", False)
-        await self._send(message)
+        return self._send(message)
 
     def _forwarded(self, verdict: Verdict, length: int | None = None) -> "Scope":
         self._verdict = verdict

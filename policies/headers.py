@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 from aupgate.config import Notation, PolicySettings
-from aupgate.fields import FieldNames, fold
+from aupgate.fields import Layout, by_layout, fold
 from aupgate.model import Action, Finding, HeaderEdits, Request, Rule
 from aupgate.spoofable import FORWARDING, IDENTITY, OVERRIDE, OWN
 from aupgate.values import value
@@ -76,14 +76,18 @@ class Headers:
     )
 
     def __init__(self, settings: Settings) -> None:
-        self._fates = FieldNames(_classifier(settings))
+        classify = _classifier(settings)
+
+        def fated(layout: Layout) -> tuple[tuple[bytes, Fate], ...]:
+            return tuple((name, fate) for name in layout.names if (fate := classify(name)))
+
+        self._fated = by_layout(fated)
         self._hosts = frozenset(settings.hosts)
         self._suffixes = tuple(host[1:] for host in settings.hosts if host.startswith("*."))
 
     def sanitise(self, request: Request) -> Sequence[HeaderEdits]:
         """Return the fields to take away, by their names as received, with a note for each rule they touch."""
-        fates = self._fates
-        found = [(name, fate) for name, _ in request.headers if (fate := fates[name])]
+        found = self._fated[request.fields.layout]
         return _edits(found, from_proxy=bool(request.client.hops)) if found else ()
 
     def on_request(self, request: Request) -> Sequence[Finding]:

@@ -15,10 +15,11 @@ from aupgate.config import MediaType, Method, PathTemplate, PolicySettings, expe
 from aupgate.config import Settings as Table
 from aupgate.errors import ServiceError
 from aupgate.http import media_type
+from aupgate.memory import Memory
 from aupgate.model import Action, Disclosure, Finding, Header, Request, Rule
 from aupgate.operations import Operation, accept_fields, allow_field
 from aupgate.policy import Services
-from aupgate.routes import RouteTable
+from aupgate.routes import LONGEST_PATH, RouteTable
 from aupgate.targets import is_for_proxy
 
 
@@ -63,6 +64,14 @@ _RETRY_AFTER: Final = 5.0
 """Seconds after which the OpenAPI document may have been read."""
 
 
+_Answer = tuple[tuple[Finding, ...], tuple[Operation, ...]]
+"""What a method and path show, and the operations that take them."""
+
+
+def _length(asked: tuple[str, str]) -> int:
+    return len(asked[0]) + len(asked[1])
+
+
 class Interfaces:
     """Refuses what the application does not offer, and everything that would use the gateway as an open proxy."""
 
@@ -84,6 +93,7 @@ class Interfaces:
         self._denied = RouteTable([(each.path.lower(), True) for each in settings.deny])
         self._offered = _table(self._allowed)
         self._complete = not settings.openapi
+        self._answers = self._memory()
 
     async def prepare(self, services: Services) -> None:
         """Read the OpenAPI document, if one is configured. Raises `ServiceError` when it cannot be had or used."""
@@ -94,8 +104,12 @@ class Interfaces:
             # Megabytes of JSON hold up the event loop for longer than requests should wait.
             self._offered = await asyncio.to_thread(self._read, document)
             self._complete = True
+            self._answers = self._memory()
         except ValueError as error:
             raise ServiceError(f"the openapi document {self._openapi!r} cannot be used: {error}") from None
+
+    def _memory(self) -> Memory[tuple[str, str], _Answer]:
+        return Memory(self._answer, longest=LONGEST_PATH, size=_length)
 
     def _read(self, document: bytes) -> RouteTable[Operation]:
         return _table([*self._allowed, *openapi.read(document)])
@@ -106,38 +120,48 @@ class Interfaces:
         Before the OpenAPI document is read, a path that only it may know is refused where unknown paths are, and else
         cannot be judged: then this raises `ServiceError`.
         """
-        findings: list[Finding] = []
+        path, target = request.path, request.target
+        findings, taking = self._answers["GET" if request.kind == "websocket" else request.method, path]
+        if target[:1] != b"/" or target[:2] == b"//":
+            findings = (*self._judge_target(request), *findings)
+        if taking and request.may_have_body:
+            findings = (*findings, *_judge_body(request, taking))
+        if self._complete or self._refuses_unknown or findings or self._offered.find(path):
+            return findings
+        raise ServiceError("the openapi document has not been read yet")
+
+    def _judge_target(self, request: Request) -> Iterator[Finding]:
+        """Judge a target that is more than a path."""
         if request.kind == "http" and is_for_proxy(request.method, request.target, request.header(b"host") or b""):
-            findings.append(_refuse("open_proxy", 403, "this service passes requests on to nobody else"))
-        if self._is_denied(request):
-            findings.append(_refuse("denied", 404, "not found"))
-        offered = self._offered.find(request.path)
-        if offered or self._complete or self._refuses_unknown:
-            findings += self._judge(request, offered)
-        elif not findings:
-            raise ServiceError("the openapi document has not been read yet")
-        return findings
-
-    def _is_denied(self, request: Request) -> bool:
-        path = request.path.lower()
-        if self._denied.find(path):
-            return True
+            yield _refuse("open_proxy", 403, "this service passes requests on to nobody else")
         # Some applications take `//host/path` for a URL without its scheme (RFC 3986 section 4.2).
-        return request.target.startswith(b"//") and bool(self._denied.find("/" + path[1:].partition("/")[2]))
+        path = request.path.lower()
+        if request.target.startswith(b"//") and self._denied.find("/" + path[1:].partition("/")[2]):
+            yield _denied()
 
-    def _judge(self, request: Request, offered: Sequence[Operation]) -> Iterator[Finding]:
+    def _answer(self, asked: tuple[str, str]) -> _Answer:
+        """Judge method and path; what else matters differs from request to request."""
+        method, path = asked
+        offered = self._offered.find(path)
+        taking = tuple(operation for operation in offered if operation.takes(method))
+        return tuple(self._judge(method, path, offered, taking)), taking
+
+    def _judge(
+        self, method: str, path: str, offered: Sequence[Operation], taking: Sequence[Operation]
+    ) -> Iterator[Finding]:
+        if self._denied.find(path.lower()):
+            yield _denied()
         if not offered:
             if self._refuses_unknown and not self._complete:
                 yield _refuse("unready", 503, "this service does not know yet what it offers", retry_after=_RETRY_AFTER)
-            elif self._refuses_unknown and request.path != "*":
+            elif self._refuses_unknown and path != "*":
                 yield _refuse("unknown_path", 404, "this service offers nothing at this path")
-            return
-        method = "GET" if request.kind == "websocket" else request.method
-        taking = [operation for operation in offered if operation.takes(method)]
-        if taking:
-            yield from _judge_body(request, taking)
-        elif method != "OPTIONS":
+        elif not taking and method != "OPTIONS":
             yield _refuse("method", 405, f"this path does not take {method[:32]}", (allow_field(offered),))
+
+
+def _denied() -> Finding:
+    return _refuse("denied", 404, "not found")
 
 
 def _table(operations: Sequence[Operation]) -> RouteTable[Operation]:
@@ -145,7 +169,7 @@ def _table(operations: Sequence[Operation]) -> RouteTable[Operation]:
 
 
 def _judge_body(request: Request, taking: Sequence[Operation]) -> Iterator[Finding]:
-    if all(operation.content_types for operation in taking) and request.may_have_body:
+    if all(operation.content_types for operation in taking):
         sent = media_type(request.header(b"content-type") or b"")
         if not any(operation.accepts(sent) for operation in taking):
             yield _refuse(

@@ -5,15 +5,15 @@ Sources: RFC 9110 sections 5.5, 5.6.2, 7.2 and 9.1; RFC 9112 sections 2.2, 3.2, 
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from aupgate.config import PolicySettings, Size
-from aupgate.fields import FieldNames, fold
+from aupgate.fields import Layout, by_layout, by_name, fold
 from aupgate.model import Action, Finding, Header, Request, Rule
 from aupgate.targets import target_faults
+from aupgate.values import value
 
 
 class Settings(PolicySettings):
@@ -28,12 +28,17 @@ class Settings(PolicySettings):
 _FIELD_OCTETS: Final = bytes(octet for octet in range(256) if octet == 0x09 or (octet >= 0x20 and octet != 0x7F))
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?").fullmatch
+
+
+def _is_host(text: bytes) -> bool:
+    return _HOST(text) is not None
+
+
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"})
 _ALLOW: Final = (b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
-# What a field's name means here. Ordinary names are the empty string, so that a normal request is a loop over false
-# values.
+# What a field's name means here. Ordinary names are the empty string.
 _NAMED: Final = {
     b"host": "host",
     b"content-length": "length",
@@ -53,8 +58,27 @@ def _kind(name: bytes) -> str:
     return "alias"
 
 
+@value
+class Notable:
+    """The fields of a layout that are more than ordinary."""
+
+    host: int
+    """The place of Host in a layout whose notable fields are one Host and at most one Content-Length; else -1."""
+    length: int
+    """The place of Content-Length in such a layout; -1 when there is none."""
+    kinds: tuple[tuple[str, int], ...]
+    """What each means, and its place."""
+
+
+def _notable(layout: Layout) -> Notable:
+    kinds = tuple((kind, place) for place, name in enumerate(layout.names) if (kind := _kind(name)))
+    places = dict(kinds)
+    simple = len(places) == len(kinds) and places.keys() <= {"host", "length"}
+    return Notable(places.get("host", -1) if simple else -1, places.get("length", -1), kinds)
+
+
 class Protocol:
-    """Judges framing, field syntax, host, method, target and size of the head, in one pass over the fields."""
+    """Judges framing, field syntax, host, method, target and size of the head."""
 
     name = "protocol"
     rules = (
@@ -69,20 +93,25 @@ class Protocol:
     def __init__(self, settings: Settings) -> None:
         self._max_headers = settings.max_headers
         self._max_size = settings.max_header_size
-        self._kinds = FieldNames(_kind)
+        self._notable = by_layout(_notable)
+        self._hosts = by_name(_is_host)
 
     def on_request(self, request: Request) -> Sequence[Finding]:
         """Return one finding for each rule that the head breaks."""
-        headers, kinds = request.headers, self._kinds
-        octets = b"".join(chain.from_iterable(headers))
-        notable = [(kind, text) for name, text in headers if (kind := kinds[name])]
+        headers, layout = request.headers, request.fields.layout
+        octets = b"".join([text for _, text in headers])
+        size = layout.size + len(octets)
         findings: list[Finding] = []
-        if len(headers) > self._max_headers or len(octets) > self._max_size:
-            findings.append(_oversize(len(headers), len(octets)))
+        if len(headers) > self._max_headers or size > self._max_size:
+            findings.append(_oversize(len(headers), size))
         if octets.translate(None, _FIELD_OCTETS):
             findings.append(_refuse("syntax", "a header field has a control character"))
-        if len(notable) != 1 or notable[0][0] != "host" or not _HOST(notable[0][1]):
-            findings += _judge_fields(notable, request.http_version)
+        notable = self._notable[layout]
+        host, length = notable.host, notable.length
+        if host < 0 or not self._hosts[headers[host][1]] or (length >= 0 and not _LENGTH(headers[length][1])):
+            findings += _judge_fields(
+                [(kind, headers[place][1]) for kind, place in notable.kinds], request.http_version
+            )
         if request.method not in _METHODS:
             findings += _judge_method(request.method)
         if faults := target_faults(request.method, request.target):

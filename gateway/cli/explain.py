@@ -7,7 +7,6 @@ counted, recorded or forwarded; only the documents that policies need are read, 
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,11 +20,10 @@ from aupgate.driver import judge, judge_body
 from aupgate.enforcement import Enforcement
 from aupgate.engine import Engine
 from aupgate.errors import ServiceError
-from aupgate.gateway import Gateway, request_id
-from aupgate.http import normalise_path
-from aupgate.identity import Credentials, parse_address
+from aupgate.gateway import Gateway
+from aupgate.identity import parse_address
 from aupgate.middleware.documents import AppDocuments
-from aupgate.model import Action, Judgement, Mode, Request, Verdict, first_values
+from aupgate.model import Action, Judgement, Mode, Request, Verdict
 from aupgate.store.memory import MemoryStore
 
 MAX_KEYS: Final = 1000
@@ -52,18 +50,14 @@ def run(config: Path | None, raw: bytes, *, client: str, scheme: str, as_json: b
 def _request(gateway: Gateway, raw: RawRequest, client: str, scheme: str) -> Request:
     """Return what the adapter would make of `raw`."""
     path, _, query = raw.target.partition(b"?")
-    return Request(
-        id=request_id(),
-        method=raw.method,
-        target=raw.target,
-        path=normalise_path(path),
-        query=query,
-        headers=raw.headers,
+    return gateway.request(
+        raw.method,
+        path,
+        query,
+        list(raw.headers),
+        peer=client,
         scheme=scheme.replace("http", "ws") if raw.kind == "websocket" else scheme,
         http_version=raw.http_version,
-        client=gateway.clients.resolve(client, raw.headers),
-        account=gateway.accounts.resolve(Credentials(raw.headers, first_values(raw.headers))),
-        now=time.time(),
         kind=raw.kind,
     )
 
@@ -94,7 +88,7 @@ def _ask_upstream(gateway: Gateway) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         from aupgate.cli.serve import upstream_app  # noqa: PLC0415 - an extra, and most configurations need no document
 
-        async with upstream_app(gateway.config) as forward:
+        async with upstream_app(gateway.loaded) as forward:
             await forward(scope, receive, send)
 
     return app

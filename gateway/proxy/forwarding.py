@@ -10,8 +10,9 @@ from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from aupgate.fields import FieldNames
+from aupgate.fields import Fields, Layout, by_layout
 from aupgate.model import Header
+from aupgate.values import value
 
 Scope = MutableMapping[str, Any]
 
@@ -57,7 +58,24 @@ def _is_ending(name: bytes) -> bool:
     return name.lower() in HOP_BY_HOP or folded in _ANEW or folded.startswith(_FORWARDED)
 
 
-_ends_here: Final = FieldNames(_is_ending)
+@value
+class _Fates:
+    """What becomes of the fields of a layout."""
+
+    kept: tuple[int, ...]
+    """The places of those that are forwarded."""
+    host: int
+    """The place of Host; -1 when there is none."""
+    connection: tuple[int, ...]
+    """The places of Connection, whose values may name further fields that end here."""
+
+
+def _fates(layout: Layout) -> _Fates:
+    kept = tuple(place for place, name in enumerate(layout.names) if not _is_ending(name))
+    return _Fates(kept, layout.places.get(b"host", (-1,))[0], layout.places.get(b"connection", ()))
+
+
+_fates_of: Final = by_layout(_fates)
 
 
 def nominated(values: Iterable[bytes]) -> frozenset[bytes]:
@@ -89,21 +107,20 @@ class Forwarding:
         The client is `scope["aupgate"].client` where the gateway resolved it, else the connection's other end.
         """
         headers: Sequence[Header] = scope["headers"]
-        kept = [pair for pair in headers if not _ends_here[pair[0]]]
-        if len(kept) != len(headers):
-            kept = _without_nominated(headers, kept)
-        self._tell(kept, hops_of(scope), b"https" if scope.get("scheme") in _SECURE else b"http")
+        fates = _fates_of[Fields(headers).layout]
+        kept = [headers[place] for place in fates.kept]
+        for place in fates.connection:
+            if headers[place][1] not in _ORDINARY:
+                kept = _without_nominated(headers, kept)
+                break
+        host = headers[fates.host][1] if fates.host >= 0 else b""
+        self._tell(kept, host, hops_of(scope), b"https" if scope.get("scheme") in _SECURE else b"http")
         if self._via:
             kept.append((b"via", b"%b %b" % (scope.get("http_version", "1.1").encode(), self._via)))
         return kept
 
-    def _tell(self, fields: list[Header], hops: Sequence[bytes], scheme: bytes) -> None:
+    def _tell(self, fields: list[Header], host: bytes, hops: Sequence[bytes], scheme: bytes) -> None:
         """Add to `fields` what is known of the client."""
-        host = b""
-        for name, text in fields:
-            if name == b"host":
-                host = text
-                break
         if hops:
             fields += (b"x-forwarded-for", b", ".join(hops)), (b"x-real-ip", hops[0])
         fields.append((b"x-forwarded-proto", scheme))

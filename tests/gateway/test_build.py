@@ -25,10 +25,10 @@ from aupgate.build import (
 )
 from aupgate.config import PolicySettings
 from aupgate.errors import ConfigError, ServiceError
+from aupgate.fields import Fields
 from aupgate.gateway import Gateway
-from aupgate.identity import Credentials
 from aupgate.meters import Outcome
-from aupgate.model import Mode, OnError, Request, first_values
+from aupgate.model import Mode, OnError, Request
 from tests.gateway.scripted import a_request
 
 QUIET: dict[str, Any] = {"log": {"audit": "off", "access": "off"}}
@@ -251,7 +251,7 @@ def test_files_are_named_relative_to_the_configuration(tmp_path: Path) -> None:
     serve(gateway, a_request(headers=SCANNER))
 
     headers = [(b"x-api-key", b"demo")]
-    account = gateway.accounts.resolve(Credentials(headers, first_values(headers)))
+    account = gateway.accounts.resolve(Fields(headers))
     assert account is not None
     assert (account.id, account.verified) == ("acme", True)
     assert gateway.spools.directory == tmp_path
@@ -289,7 +289,7 @@ def test_settings_reach_the_parts_they_are_for() -> None:
         policies={"scrapers": {"mode": "enforce"}},
     )
 
-    client = gateway.clients.resolve("10.0.0.1", [(b"x-real-ip", b"2001:db8:1:2::3")])
+    client = gateway.clients.resolve("10.0.0.1", Fields([(b"x-real-ip", b"2001:db8:1:2::3")]))
     assert (client.address, client.network) == ("2001:db8:1:2::3", "2001:db8:1::/48")
     assert (gateway.spools.memory, gateway.spools.budget.limit) == (1024, 1024**2)
     request = a_request(headers=SCANNER)

@@ -1,8 +1,10 @@
-"""Names of header fields: how they are folded, and the bounded memory of what they mean."""
+"""Header fields: how names are folded, how values are found, and the bounded memory of what names mean."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aupgate.fields import FieldNames, fold
+from aupgate.fields import LONGEST, MOST, Fields, Layout, by_layout, fold
 
 
 @pytest.mark.parametrize(
@@ -21,26 +23,45 @@ def test_different_names_stay_different() -> None:
     assert len({fold(name) for name in (b"x-forwarded-for", b"x-forwardedfor", b"x-forwarded-fo", b"forwarded")}) == 4
 
 
-def test_a_name_is_classified_once() -> None:
-    asked: list[bytes] = []
-
-    def classify(name: bytes) -> int:
-        asked.append(name)
-        return len(name)
-
-    names = FieldNames(classify)
-    assert [names[b"host"], names[b"host"], names[b"accept"]] == [4, 4, 6]
-    assert asked == [b"host", b"accept"]
+PAIRS = [(b"host", b"a"), (b"Accept", b"x"), (b"cookie", b"1"), (b"accept", b"y"), (b"Cookie", b"2")]
 
 
-def test_names_that_clients_make_up_do_not_fill_the_memory() -> None:
-    names = FieldNames(len)
-    for number in range(3 * names.MAX_NAMES):
-        assert names[b"x-%d" % number] == len(b"x-%d" % number)
-        assert len(names) <= names.MAX_NAMES
+def test_fields_are_found_by_name_in_their_order_whatever_the_case() -> None:
+    fields = Fields(PAIRS)
+    assert (fields.get(b"accept"), fields.get(b"cookie"), fields.get(b"absent")) == (b"x", b"1", None)
+    assert (fields.all(b"cookie"), fields.all(b"absent")) == ([b"1", b"2"], [])
 
 
-def test_a_long_name_is_classified_and_not_remembered() -> None:
-    names = FieldNames(len)
-    assert names[b"x" * 10_000] == 10_000
-    assert len(names) == 0
+@given(st.lists(st.tuples(st.binary(max_size=4), st.binary(max_size=4)), max_size=8))
+def test_what_is_found_is_what_a_search_would_find(pairs: list[tuple[bytes, bytes]]) -> None:
+    fields = Fields(pairs)
+    for name, _ in pairs:
+        wanted = [text for other, text in pairs if other.lower() == name.lower()]
+        assert fields.all(name.lower()) == wanted
+        assert fields.get(name.lower()) == wanted[0]
+
+
+def test_heads_of_the_same_names_share_what_is_known_of_them() -> None:
+    asked: list[Layout] = []
+
+    def work_out(layout: Layout) -> int:
+        asked.append(layout)
+        return len(layout.names)
+
+    known = by_layout(work_out)
+    one, other = Fields(PAIRS), Fields([(name, b"another") for name, _ in PAIRS])
+    assert known[one.layout] == known[other.layout] == len(PAIRS)
+    assert len(asked) == 1
+    assert known[Fields(PAIRS[::-1]).layout] == len(PAIRS)
+    assert len(asked) == 2
+
+
+def test_names_that_clients_make_up_fill_no_memory() -> None:
+    known = by_layout(lambda layout: layout.size)
+    for number in range(2 * MOST):
+        assert known[Fields([(b"x-%d" % number, b"")]).layout] == len(b"x-%d" % number)
+        assert len(known) <= MOST
+    long = Fields([(b"x" * LONGEST, b"")])
+    assert known[long.layout] == LONGEST
+    assert long.layout not in known
+    assert Fields(long.pairs).layout is not long.layout

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aupgate.errors import ConfigError
+from aupgate.fields import Fields
 from aupgate.identity import (
     AccountResolver,
     ClientResolver,
-    Credentials,
     forwarded_scheme,
     load_keys,
     parse_address,
 )
-from aupgate.model import Account, first_values
+from aupgate.model import Account
 
 PROXIES = ["10.0.0.0/8", "fd00::/8", "203.0.113.9"]
 
@@ -61,11 +61,13 @@ def forwarded(*values: str, name: str = "x-forwarded-for") -> list[tuple[bytes, 
 def test_the_client_is_the_first_address_that_no_trusted_proxy_owns(
     peer: str | None, headers: list[tuple[bytes, bytes]], address: str
 ) -> None:
-    assert ClientResolver(PROXIES).resolve(peer, headers).address == address
+    assert ClientResolver(PROXIES).resolve(peer, Fields(headers)).address == address
 
 
 def test_the_hops_are_the_trusted_proxies_in_between() -> None:
-    client = ClientResolver(PROXIES).resolve("10.0.0.1", forwarded("6.6.6.6, 198.51.100.7, 203.0.113.9, 10.0.0.2"))
+    client = ClientResolver(PROXIES).resolve(
+        "10.0.0.1", Fields(forwarded("6.6.6.6, 198.51.100.7, 203.0.113.9, 10.0.0.2"))
+    )
     assert (client.address, client.peer, client.hops) == (
         "198.51.100.7",
         "10.0.0.1",
@@ -83,7 +85,7 @@ def test_the_hops_are_the_trusted_proxies_in_between() -> None:
     ],
 )
 def test_limits_count_by_address_or_by_ipv6_prefix(peer: str, prefix: int, network: str) -> None:
-    assert ClientResolver([], ipv6_prefix=prefix).resolve(peer, []).network == network
+    assert ClientResolver([], ipv6_prefix=prefix).resolve(peer, Fields([])).network == network
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_limits_count_by_address_or_by_ipv6_prefix(peer: str, prefix: int, netwo
 def test_the_client_is_uncertain_only_where_an_unconfigured_proxy_is_likely(
     trusted: list[str] | None, peer: str, headers: list[tuple[bytes, bytes]], certain: bool
 ) -> None:
-    assert ClientResolver(trusted).resolve(peer, headers).certain is certain
+    assert ClientResolver(trusted).resolve(peer, Fields(headers)).certain is certain
 
 
 @pytest.mark.parametrize(
@@ -115,22 +117,25 @@ def test_the_client_is_uncertain_only_where_an_unconfigured_proxy_is_likely(
 )
 def test_the_scheme_is_what_a_trusted_proxy_says(peer: str, said: tuple[bytes, bytes], scheme: str | None) -> None:
     headers = [*forwarded("198.51.100.7"), said]
-    client = ClientResolver(PROXIES).resolve(peer, headers)
-    assert forwarded_scheme(client, first_values(headers)) == scheme
+    client = ClientResolver(PROXIES).resolve(peer, Fields(headers))
+    assert forwarded_scheme(client, Fields(headers)) == scheme
 
 
 def test_forwarded_can_be_the_source() -> None:
     resolver = ClientResolver(PROXIES, source="forwarded")
     said = 'for=6.6.6.6, for="[2001:DB8::7]:4711";proto=https, for=10.0.0.2'
-    assert resolver.resolve("10.0.0.1", forwarded(said, name="forwarded")).address == "2001:db8::7"
+    assert resolver.resolve("10.0.0.1", Fields(forwarded(said, name="forwarded"))).address == "2001:db8::7"
     hidden = "for=6.6.6.6, for=_hidden"
-    assert resolver.resolve("10.0.0.1", forwarded(hidden, name="forwarded")).address == "10.0.0.1"
+    assert resolver.resolve("10.0.0.1", Fields(forwarded(hidden, name="forwarded"))).address == "10.0.0.1"
 
 
 def test_another_header_can_carry_the_address() -> None:
     resolver = ClientResolver(PROXIES, source="cf-connecting-ip")
-    assert resolver.resolve("10.0.0.1", forwarded("198.51.100.7", name="cf-connecting-ip")).address == "198.51.100.7"
-    assert resolver.resolve("10.0.0.1", forwarded("198.51.100.7")).address == "10.0.0.1"
+    assert (
+        resolver.resolve("10.0.0.1", Fields(forwarded("198.51.100.7", name="cf-connecting-ip"))).address
+        == "198.51.100.7"
+    )
+    assert resolver.resolve("10.0.0.1", Fields(forwarded("198.51.100.7"))).address == "10.0.0.1"
 
 
 @given(st.lists(st.text(st.characters(max_codepoint=255), max_size=30), max_size=5), st.ip_addresses(v=4).map(str))
@@ -139,7 +144,7 @@ def test_the_client_is_never_an_address_left_of_the_last_untrusted_hop(chosen: l
     if address.startswith("10."):
         return
     chain = ", ".join([*(text.replace(",", "") for text in chosen), address])
-    assert resolver.resolve("10.0.0.1", forwarded(chain)).address == address
+    assert resolver.resolve("10.0.0.1", Fields(forwarded(chain))).address == address
 
 
 @given(st.text())
@@ -151,7 +156,7 @@ def test_the_cache_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aupgate.identity.MAX_PEERS", 10)
     resolver = ClientResolver([])
     for number in range(100):
-        assert resolver.resolve(f"198.51.100.{number}", []).address == f"198.51.100.{number}"
+        assert resolver.resolve(f"198.51.100.{number}", Fields([])).address == f"198.51.100.{number}"
     assert len(resolver._peers) <= 10
 
 
@@ -161,9 +166,7 @@ KEYS = {sha256(b"demo").hexdigest(): Account("demo", "key", verified=True, plan=
 
 
 def resolved(*sources: str, headers: list[tuple[bytes, bytes]] | None = None, user: Any = None) -> Account | None:
-    return AccountResolver.configured(sources, KEYS).resolve(
-        Credentials(headers or [], first_values(headers or []), user)
-    )
+    return AccountResolver.configured(sources, KEYS).resolve(Fields(headers or []), user)
 
 
 def a_user(**attributes: Any) -> Any:
