@@ -5,8 +5,8 @@ The counters are those of one event loop, so that counting needs no lock.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import (
@@ -22,6 +22,18 @@ from aupgate.model import INTERNAL_ERROR, Judgement, Request
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the duration histogram, in seconds."""
+
+
+class UpstreamState(NamedTuple):
+    """What is told of one upstream."""
+
+    url: str
+    up: bool
+    failures: int
+    busy: int
+    """Connections that carry an exchange."""
+    idle: int
+    """Connections that are kept for the next."""
 
 
 class Metrics(Collector):
@@ -40,6 +52,7 @@ class Metrics(Collector):
         self._in_flight = 0
         self._uncertain = 0
         self._observing = False
+        self._upstreams: Callable[[], Iterable[UpstreamState]] | None = None
 
     def begin(self, request: Request) -> None:
         """Count an exchange that starts."""
@@ -67,6 +80,10 @@ class Metrics(Collector):
     def observing(self, *, on: bool) -> None:
         """Show the state of the runtime switch."""
         self._observing = on
+
+    def watch_upstreams(self, states: Callable[[], Iterable[UpstreamState]]) -> None:
+        """Show the upstreams, as `states` tells of them when somebody asks."""
+        self._upstreams = states
 
     def render(self) -> bytes:
         """Return the text exposition of all metrics."""
@@ -103,9 +120,30 @@ class Metrics(Collector):
             "aupgate_observing", "1 while the runtime switch holds every policy at observe", float(self._observing)
         )
 
+        if self._upstreams is not None:
+            yield from _upstream_families(self._upstreams())
+
     def _duration_family(self) -> HistogramMetricFamily:
         below, buckets = 0, []
         for bound, count in zip((*map(str, BUCKETS), "+Inf"), self._durations, strict=True):
             below += count
             buckets.append((bound, below))
         return HistogramMetricFamily("aupgate_request_duration_seconds", "Whole exchanges", buckets, self._seconds)
+
+
+def _upstream_families(states: Iterable[UpstreamState]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("aupgate_upstream_up", "0 while the upstream is ejected", labels=["upstream"])
+    failures = CounterMetricFamily(
+        "aupgate_upstream_failures",
+        "Connections that could not be made, and requests without a usable response",
+        labels=["upstream"],
+    )
+    connections = GaugeMetricFamily(
+        "aupgate_upstream_connections", "Open connections, by what they do", labels=["upstream", "state"]
+    )
+    for state in states:
+        up.add_metric([state.url], float(state.up))
+        failures.add_metric([state.url], state.failures)
+        connections.add_metric([state.url, "busy"], state.busy)
+        connections.add_metric([state.url, "idle"], state.idle)
+    yield from (up, failures, connections)

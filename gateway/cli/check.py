@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aupgate.build import REGISTRY, mode_of
-from aupgate.cli.loading import open_config
+from aupgate.cli.loading import open_config, upstream_warnings
 from aupgate.cli.output import say, table
 from aupgate.config import Loaded
 from aupgate.model import Mode
@@ -40,6 +40,7 @@ def warnings(loaded: Loaded) -> Iterator[str]:
             "client.trusted_proxies is not set: behind a proxy, rules that count by client only observe; "
             "set it to the proxy's networks, or to [] when clients connect directly"
         )
+    yield from upstream_warnings(loaded.config)
     if loaded.config.gateway.mode is not Mode.ENFORCE:
         yield f'gateway.mode = "{loaded.config.gateway.mode}" holds for every policy: nothing is enforced'
         return

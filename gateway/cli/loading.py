@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from aupgate.build import build, read
-from aupgate.config import Loaded
+from aupgate.config import Config, Loaded, UpstreamTlsSettings
 from aupgate.config.document import Document
 from aupgate.errors import ConfigError, Problem
 from aupgate.gateway import Gateway
+from aupgate.proxy.origin import UpstreamTls
 
 _Made = TypeVar("_Made")
 
@@ -58,6 +59,40 @@ def tls_context(loaded: Loaded) -> ssl.SSLContext | None:
     return context
 
 
+def upstream_tls(loaded: Loaded) -> UpstreamTls:
+    """Return how upstreams are spoken to over TLS."""
+    given = loaded.config.gateway.upstream_tls
+    ca_file, cert, key = (str(loaded.base / name) if name else None for name in (given.ca_file, given.cert, given.key))
+    return UpstreamTls(given.verify, ca_file, given.server_name, cert, key)
+
+
+def upstream_warnings(config: Config) -> Iterator[str]:
+    """Yield what is no mistake in `upstream_tls` and yet worth knowing."""
+    gateway = config.gateway
+    if not any(url.startswith("https:") for url in gateway.upstream):
+        if gateway.upstream_tls != UpstreamTlsSettings():
+            yield "[gateway.upstream_tls] has no effect, because no upstream begins with https"
+    elif not gateway.upstream_tls.verify:
+        yield (
+            "gateway.upstream_tls.verify = false: any certificate is taken for the upstream's, so that who is on the "
+            "way can read and change everything; name its authority with ca_file instead"
+        )
+
+
+def _unusable_for_upstreams(loaded: Loaded) -> Iterator[Problem]:
+    """Yield a problem for each file of `upstream_tls` that is of no use."""
+    tls = upstream_tls(loaded)
+    for key, alone in (
+        ("ca_file", UpstreamTls(ca_file=tls.ca_file)),
+        ("cert", UpstreamTls(cert=tls.cert, key=tls.key)),
+    ):
+        try:
+            if alone != UpstreamTls():
+                alone.context()
+        except ValueError as error:
+            yield loaded.problem(("gateway", "upstream_tls", key), f"{error}")
+
+
 def _build(loaded: Loaded, *, serving: bool) -> Gateway:
     """Build a gateway without logs. Raises `ConfigError` with everything that is wrong beyond the values themselves."""
     config = loaded.config
@@ -65,6 +100,7 @@ def _build(loaded: Loaded, *, serving: bool) -> Gateway:
     gateway, problems = _attempt(lambda: build(replace(loaded, config=config.model_copy(update={"log": log}))))
     if serving:
         problems += _attempt(lambda: tls_context(loaded))[1]
+        problems += _unusable_for_upstreams(loaded)
         problems += _unwritable(loaded)
     if gateway is None or problems:
         raise ConfigError(problems)

@@ -13,17 +13,20 @@ from typing import Any
 
 from aupgate.admin import admin
 from aupgate.build import build
-from aupgate.cli.loading import open_config, tls_context
-from aupgate.config import Config
+from aupgate.cli.loading import open_config, tls_context, upstream_tls, upstream_warnings
+from aupgate.config import Config, Loaded
 from aupgate.errors import AupgateError
 from aupgate.gateway import Gateway
+from aupgate.metrics import Metrics, UpstreamState
 from aupgate.middleware import AcceptableUse
 from aupgate.model import Action, Finding, Header, Judgement, Mode, Rule
 from aupgate.proxy.app import ReverseProxy
 from aupgate.proxy.connection import Timeouts
 from aupgate.proxy.intake import IntakeLimits
+from aupgate.proxy.lane import Lane
 from aupgate.proxy.listener import Listener
 from aupgate.proxy.listener import run as listen
+from aupgate.proxy.pool import Pool
 from aupgate.proxy.problem import OnError, problem
 from aupgate.proxy.upstream import Upstreams
 
@@ -56,17 +59,19 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 async def _serve(gateway: Gateway) -> None:
     config = gateway.config
-    app = AcceptableUse(reverse_proxy(config, on_error=_refusals_for_upstream(gateway)), gateway)
+    forward = reverse_proxy(gateway.loaded, gateway.metrics, on_error=_refusals_for_upstream(gateway))
+    app = AcceptableUse(forward, gateway)
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGUSR1, lambda: gateway.observe(on=not gateway.switch.observe)
     )
     try:
-        await listen(_listeners(app, config), shutdown_grace=config.gateway.shutdown_grace)
+        lane = forward.lane(gateway, app.preparation.waiting)
+        await listen(_listeners(app, lane, config), shutdown_grace=config.gateway.shutdown_grace)
     finally:
         gateway.flush()
 
 
-def _listeners(app: AcceptableUse, config: Config) -> list[Listener]:
+def _listeners(app: AcceptableUse, lane: Lane, config: Config) -> list[Listener]:
     timeouts, scheme = config.gateway.timeouts, "https" if config.gateway.tls else "http"
     main = Listener(
         app,
@@ -76,6 +81,7 @@ def _listeners(app: AcceptableUse, config: Config) -> list[Listener]:
         idle=timeouts.idle,
         limits=IntakeLimits(timeouts.header, timeouts.body),
         on_unreadable=_refusals_for_unreadable(app.gateway),
+        lane=lane,
     )
     if config.admin.listen == "off":
         return [main]
@@ -93,24 +99,37 @@ def _announce_admin(address: str) -> None:
     logging.getLogger("aupgate").info("metrics and health on %s", at)
 
 
-def reverse_proxy(config: Config, on_error: OnError = problem) -> ReverseProxy:
-    """Return the application that forwards to the configured upstreams."""
-    waits = config.gateway.timeouts
-    timeouts = Timeouts(connect=waits.connect, response=waits.response, idle=waits.idle)
-    try:
-        return ReverseProxy(Upstreams.from_urls(config.gateway.upstream, timeouts), on_error=on_error)
-    except ValueError as error:
-        raise AupgateError(f"gateway.upstream cannot be used: {error}") from error
+def reverse_proxy(loaded: Loaded, metrics: Metrics, on_error: OnError = problem) -> ReverseProxy:
+    """Return the application that forwards to the configured upstreams; `metrics` show how these are."""
+    for warning in upstream_warnings(loaded.config):
+        logging.getLogger("aupgate").warning(warning)
+    upstreams = _upstreams(loaded)
+    metrics.watch_upstreams(lambda: map(_state, upstreams.pools))
+    return ReverseProxy(upstreams, on_error=on_error)
 
 
 @asynccontextmanager
-async def upstream_app(config: Config) -> AsyncIterator[ReverseProxy]:
+async def upstream_app(loaded: Loaded) -> AsyncIterator[ReverseProxy]:
     """Give an application that forwards to the configured upstreams, for as long as the context lasts."""
-    upstreams = Upstreams.from_urls(config.gateway.upstream)
+    upstreams = _upstreams(loaded)
     try:
         yield ReverseProxy(upstreams)
     finally:
         upstreams.close()
+
+
+def _upstreams(loaded: Loaded) -> Upstreams:
+    gateway = loaded.config.gateway
+    waits = gateway.timeouts
+    timeouts = Timeouts(connect=waits.connect, response=waits.response, pause=waits.pause, idle=waits.idle)
+    try:
+        return Upstreams.from_urls(gateway.upstream, timeouts, upstream_tls(loaded))
+    except ValueError as error:
+        raise AupgateError(f"gateway.upstream cannot be used: {error}") from error
+
+
+def _state(pool: Pool) -> UpstreamState:
+    return UpstreamState(pool.health.url, pool.health.up, pool.health.failures, pool.busy, pool.idle)
 
 
 def _refusals_for_unreadable(gateway: Gateway) -> OnError:

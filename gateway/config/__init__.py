@@ -24,6 +24,7 @@ from aupgate.config.tables import (
     StoreSettings,
     Timeouts,
     TlsFiles,
+    UpstreamTlsSettings,
 )
 from aupgate.config.values import (
     AgentPattern,
@@ -70,6 +71,7 @@ __all__ = [
     "StoreSettings",
     "Timeouts",
     "TlsFiles",
+    "UpstreamTlsSettings",
     "UpstreamUrl",
     "expectation",
     "json_schema",

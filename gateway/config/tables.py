@@ -14,6 +14,7 @@ from aupgate.config.values import (
     EngineName,
     FileName,
     HeaderName,
+    HostName,
     ListenAddress,
     LogTarget,
     Network,
@@ -73,6 +74,28 @@ class TlsFiles(Settings):
     """PEM file with the private key."""
 
 
+class UpstreamTlsSettings(Settings):
+    """How upstreams are spoken to whose URL begins with `https`. Their certificates are verified unless told not to."""
+
+    ca_file: FileName | None = None
+    """PEM file with the authorities to believe, instead of the system's."""
+    server_name: HostName | None = None
+    """Name to ask for (SNI) and to find in the certificate; unset: the host of the URL."""
+    verify: bool = True
+    """`false` takes any certificate: then who is on the way can read and change everything."""
+    cert: FileName | None = Field(default=None, examples=["tls/client.pem"])
+    """PEM file with the certificate to show to an upstream that asks for one, and its chain."""
+    key: FileName | None = Field(default=None, examples=["tls/client-key.pem"])
+    """PEM file with the private key of `cert`."""
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if (self.cert is None) != (self.key is None):
+            written, absent = ("key", "cert") if self.cert is None else ("cert", "key")
+            raise expectation(f"a certificate goes with its key: expected `{absent}` as well", at=written)
+        return self
+
+
 class Timeouts(Settings):
     """How long to wait for whom."""
 
@@ -84,6 +107,8 @@ class Timeouts(Settings):
     """Longest time for a connection to the upstream to be made."""
     response: Duration = 60.0
     """Longest wait for the head of the upstream's response."""
+    pause: Duration = 300.0
+    """Longest time for which the upstream sends nothing of a response's body, or takes nothing of a request's."""
     idle: Duration = 60.0
     """How long a connection stays open without a request, to a client and to the upstream."""
 
@@ -105,6 +130,8 @@ class GatewaySettings(Settings):
     """How long running exchanges may go on when the gateway is told to stop."""
     tls: TlsFiles | None = None
     """Certificate and key; unset: plain HTTP."""
+    upstream_tls: UpstreamTlsSettings = UpstreamTlsSettings()
+    """How upstreams are spoken to whose URL begins with `https`."""
     timeouts: Timeouts = Timeouts()
     """How long to wait for whom."""
 

@@ -150,6 +150,16 @@ HeaderName = Annotated[
 ]
 """The name of a header field, in lower case."""
 
+HostName = Annotated[
+    str,
+    Notation(
+        r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$",
+        'expected the name of a host, such as "app.internal"',
+        ("app.internal",),
+    ),
+]
+"""The name of a host, without a port."""
+
 AgentPattern = Annotated[
     str,
     Notation(r"^.+$", 'expected a regular expression, such as "^ExampleApp/"', ("^ExampleApp/",), parse=_agent_pattern),

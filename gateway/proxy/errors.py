@@ -23,6 +23,14 @@ class UpstreamError(AupgateError):
     rule: ClassVar[str] = "upstream.error"
     detail: ClassVar[str] = "The application did not give a usable response."
 
+    upstream: str = ""
+    """URL of the upstream, where it is known."""
+
+    def __str__(self) -> str:
+        """Return the message, and of which upstream."""
+        text = super().__str__()
+        return text if not self.upstream or self.upstream in text else f'{text} (upstream "{self.upstream}")'
+
 
 class UpstreamUnreachable(UpstreamError):  # noqa: N818 - it says what happened
     """No connection could be made, or it ended before any byte of a response."""

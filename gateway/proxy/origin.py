@@ -14,7 +14,7 @@ _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTls:
-    """How the upstream's certificate is checked."""
+    """How the upstream's certificate is checked, and what the gateway shows of itself."""
 
     verify: bool = True
     """False accepts any certificate; then anyone on the way can read and change the traffic."""
@@ -23,8 +23,13 @@ class UpstreamTls:
     server_name: str | None = None
     """Name to ask for (SNI) and to find in the certificate, instead of the URL's host."""
 
+    cert: str | None = None
+    """PEM file of the certificate, with its chain, that is shown to an upstream that asks for one."""
+    key: str | None = None
+    """PEM file of its private key, not encrypted; None: it is in `cert`."""
+
     def context(self) -> ssl.SSLContext:
-        """Return the TLS settings as a context. Raises `ValueError` when `ca_file` cannot be used."""
+        """Return the TLS settings as a context. Raises `ValueError` when a file cannot be used."""
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:
@@ -35,7 +40,18 @@ class UpstreamTls:
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+        if self.cert is not None:
+            self._show(context, self.cert)
         return context
+
+    def _show(self, context: ssl.SSLContext, cert: str) -> None:
+        try:
+            # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+            context.load_cert_chain(cert, self.key, password="")
+        except OSError as error:
+            raise ValueError(
+                f'certificate "{cert}" cannot be used: {error}; name PEM files with a certificate and its key'
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +105,11 @@ class Origin:
                 return await self._open(factory)
         except TimeoutError:
             raise UpstreamTimeout(f'no connection to "{self.url}" within {timeout:g} s') from None
+        except ssl.SSLCertVerificationError as error:
+            raise UpstreamUnreachable(
+                f'no connection to "{self.url}": its certificate does not hold: {error.verify_message}; '
+                "name its authority (ca_file) or the name that it is made out to (server_name)"
+            ) from error
         except OSError as error:
             raise UpstreamUnreachable(f'no connection to "{self.url}": {error}') from error
 

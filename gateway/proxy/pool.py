@@ -1,10 +1,15 @@
 """The connections to one upstream, kept between exchanges."""
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from aupgate.proxy.connection import Connection, Timeouts
+from aupgate.proxy.errors import ConnectionDied, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from aupgate.proxy.health import Health
 from aupgate.proxy.origin import Origin
+
+_Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 
 _LONGEST_TICK: Final = 1.0
 """Seconds between two looks at the deadlines, at most."""
@@ -13,23 +18,26 @@ _LONGEST_TICK: Final = 1.0
 class Pool:
     """Open connections to `origin`. At most `max_idle` are kept without a request, each for `timeouts.idle` seconds.
 
-    One timer for all connections looks at their deadlines; it runs only while there are any.
+    One timer for all connections looks at their deadlines; it runs only while there are any. Who uses a connection
+    reports to `health`: every failure by `failed`, and a response by `health.succeeded` while `health.failing`.
     """
 
     def __init__(self, origin: Origin, timeouts: Timeouts, max_idle: int) -> None:
         self.origin = origin
         self.authority = origin.authority
+        self.health = Health(origin.url)
         self._timeouts = timeouts
         self._max_idle = max_idle
         self._tick = min(_LONGEST_TICK, min(timeouts.response, timeouts.pause, timeouts.idle) / 4)
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
+        self._dialled = 0
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def busy(self) -> int:
-        """Number of connections that carry an exchange."""
-        return len(self._open) - len(self._idle)
+        """Number of connections that carry an exchange, or were dialled."""
+        return len(self._open) - len(self._idle) + self._dialled
 
     @property
     def idle(self) -> int:
@@ -50,11 +58,33 @@ class Pool:
     async def connect(self) -> Connection:
         """Return a new connection. Raises `UpstreamUnreachable` or `UpstreamTimeout`."""
         loop = asyncio.get_running_loop()
-        connection = await self.origin.connect(lambda: Connection(loop, self._timeouts, self), self._timeouts.connect)
+        connection = await self._connect(lambda: Connection(loop, self._timeouts, self))
         self._open.add(connection)
         if self._timer is None:
             self._timer = loop.call_later(self._tick, self._look_at_deadlines)
         return connection
+
+    async def dial(self, factory: Callable[[], _Protocol]) -> _Protocol:
+        """Return a protocol made by `factory`, connected, for what is no HTTP. It is busy until `hang_up` is called.
+
+        Raises `UpstreamUnreachable` or `UpstreamTimeout`.
+        """
+        protocol = await self._connect(factory)
+        self._dialled += 1
+        return protocol
+
+    def hang_up(self) -> None:
+        """Note that what was dialled is over."""
+        self._dialled -= 1
+
+    def failed(self, error: UpstreamError, *, kept: bool = False) -> None:
+        """Report a failure of the upstream, on a connection that was `kept` or on a new one.
+
+        That a kept connection died is none: the upstream may close what is idle.
+        """
+        error.upstream = self.origin.url
+        if not (kept and isinstance(error, ConnectionDied)):
+            self.health.failed(asyncio.get_running_loop().time(), error)
 
     def close(self) -> None:
         """Close every connection; exchanges under way fail."""
@@ -78,6 +108,13 @@ class Pool:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+
+    async def _connect(self, factory: Callable[[], _Protocol]) -> _Protocol:
+        try:
+            return await self.origin.connect(factory, self._timeouts.connect)
+        except (UpstreamUnreachable, UpstreamTimeout) as error:
+            self.failed(error)
+            raise
 
     def _look_at_deadlines(self) -> None:
         loop = asyncio.get_running_loop()

@@ -17,7 +17,7 @@ from typing import Final, Self, TypeVar
 
 from aupgate.model import Header
 from aupgate.proxy.connection import Connection, Timeouts
-from aupgate.proxy.errors import ConnectionDied, UpstreamTimeout, UpstreamUnreachable
+from aupgate.proxy.errors import ConnectionDied, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from aupgate.proxy.framing import CHUNKED, encode_head
 from aupgate.proxy.origin import Origin, UpstreamTls
 from aupgate.proxy.pool import Pool
@@ -74,15 +74,16 @@ class Exchange:
 
     async def send(self) -> UpstreamResponse:
         """Send the request; return the response when its head has come. Raises `UpstreamError`."""
-        pool = self._upstreams.choose()
+        upstreams = self._upstreams
+        pool = upstreams.choose()
         connection = pool.take(math.inf if self._request.repeatable else _FRESH)
         if connection is not None:
             try:
-                return await self._on(connection)
+                return await self._on(pool, connection, kept=True)
             except ConnectionDied:
                 if not self._request.repeatable:
                     raise
-        return await self._on(await self._upstreams.connect(pool))
+        return await self._on(*await upstreams.reach(pool), kept=False)
 
     def abort(self, error: Exception) -> None:
         """Give up: the connection is closed, and `send` or reading the response raises `error`."""
@@ -95,19 +96,28 @@ class Exchange:
         if self._response is not None:
             self._response.close()
 
-    async def _on(self, connection: Connection) -> UpstreamResponse:
+    async def _on(self, pool: Pool, connection: Connection, *, kept: bool) -> UpstreamResponse:
         if self._aborted is not None:
             connection.close()
             raise self._aborted
         request = self._request
         head = encode_head(request.method, request.target, request.headers, connection.authority, request.length)
         response = self._response = connection.begin(request.method, head, request.body, request.length)
-        await response.head()
+        try:
+            await response.head()
+        except UpstreamError as error:
+            pool.failed(error, kept=kept)
+            raise
+        if pool.health.failing:
+            pool.health.succeeded()
         return response
 
 
 class Upstreams:
-    """The upstreams, all alike. Each request goes to the one with the fewest exchanges under way; ties take turns."""
+    """The upstreams, all alike. Each request goes to the one with the fewest exchanges under way; ties take turns.
+
+    One that is ejected (`aupgate.proxy.health`) is used when no other is left, the one that is back first.
+    """
 
     def __init__(
         self, origins: Sequence[Origin], timeouts: Timeouts | None = None, *, max_idle: int = MAX_IDLE
@@ -161,36 +171,69 @@ class Upstreams:
             exchange.close()
             raise
 
+    @property
+    def pools(self) -> Sequence[Pool]:
+        """The connections to each upstream, for who watches them."""
+        return self._pools
+
     def choose(self) -> Pool:
         """Return the pool to use now."""
         if len(self._pools) == 1:
             return self._pools[0]
         first = next(self._turn) % len(self._pools)
-        return min(self._pools[first:] + self._pools[:first], key=lambda pool: pool.busy)
+        pools = self._pools[first:] + self._pools[:first]
+        for pool in pools:
+            if not pool.health.up:
+                return _choose_among(pools, asyncio.get_running_loop().time())
+        return min(pools, key=_busy)
 
     async def connect(self, preferred: Pool) -> Connection:
         """Return a new connection for requests, to `preferred` if that can be connected to. Raises `UpstreamError`."""
+        return (await self.reach(preferred))[1]
+
+    async def reach(self, preferred: Pool) -> tuple[Pool, Connection]:
+        """Return a new connection as `connect` does, and whose it is."""
         return await self._first(preferred, Pool.connect)
 
-    async def dial(self, factory: Callable[[], _Protocol]) -> _Protocol:
-        """Return a protocol made by `factory`, connected to an upstream, for what is no HTTP.
+    async def dial(self, factory: Callable[[], _Protocol]) -> tuple[Pool, _Protocol]:
+        """Return a protocol made by `factory`, connected to an upstream, for what is no HTTP, and whose it is.
 
-        Raises `UpstreamError`.
+        It is busy there until `hang_up` is called. Raises `UpstreamError`.
         """
-        return await self._first(self.choose(), lambda pool: pool.origin.connect(factory, self.timeouts.connect))
+        return await self._first(self.choose(), lambda pool: pool.dial(factory))
 
-    async def _first(self, preferred: Pool, connect: Callable[[Pool], Awaitable[_Connected]]) -> _Connected:
+    async def _first(
+        self, preferred: Pool, connect: Callable[[Pool], Awaitable[_Connected]]
+    ) -> tuple[Pool, _Connected]:
         """Connect to `preferred`, or to the first other upstream that lets itself be connected to."""
-        others = sorted((pool for pool in self._pools if pool is not preferred), key=lambda pool: pool.busy)
+        others = sorted((pool for pool in self._pools if pool is not preferred), key=_reluctance)
         order = [preferred, *others]
         for pool in order[:-1]:
             try:
-                return await connect(pool)
+                return pool, await connect(pool)
             except (UpstreamUnreachable, UpstreamTimeout) as error:
                 _log.warning("%s; trying the next upstream", error)
-        return await connect(order[-1])
+        return order[-1], await connect(order[-1])
 
     def close(self) -> None:
         """Close every connection; exchanges under way fail."""
         for pool in self._pools:
             pool.close()
+
+
+def _busy(pool: Pool) -> int:
+    return pool.busy
+
+
+def _reluctance(pool: Pool) -> tuple[float, int]:
+    """Order by health, the one that is back first before others that are ejected, and then by load."""
+    return pool.health.back_at, pool.busy
+
+
+def _choose_among(pools: Sequence[Pool], now: float) -> Pool:
+    """Choose where some are ejected: one whose pause is over is tried as if it were healthy, by one request."""
+    usable = [pool for pool in pools if pool.health.back_at <= now]
+    chosen = min(usable, key=_busy) if usable else min(pools, key=_reluctance)
+    if usable and not chosen.health.up:
+        chosen.health.tried(now)
+    return chosen

@@ -9,6 +9,7 @@ time is on its way in each direction.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -22,8 +23,12 @@ from websockets.uri import WebSocketURI
 from aupgate.model import Header
 from aupgate.proxy.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout
 from aupgate.proxy.forwarding import Forwarding, response_headers, target
+from aupgate.proxy.pool import Pool
 from aupgate.proxy.problem import OnError
 from aupgate.proxy.upstream import Upstreams
+from aupgate.redaction import redact_target
+
+_log = logging.getLogger("aupgate.proxy")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -65,40 +70,50 @@ class WebSocketRelay:
         if (await receive())["type"] != "websocket.connect":
             return
         try:
-            leg = await self._open(scope)
+            pool, leg = await self._upstreams.dial(lambda: self._leg(scope))
+        except UpstreamError as error:
+            await self._answer_for_upstream(scope, send, error)
+            return
+        try:
+            await self._exchange(pool, leg, scope, receive, send)
+        finally:
+            leg.transport.abort()
+            pool.hang_up()
+
+    async def _exchange(self, pool: Pool, leg: ClientConnection, scope: Message, receive: Receive, send: Send) -> None:
+        try:
+            await self._shake_hands(pool, leg, scope)
         except InvalidStatus as refusal:
             response = refusal.response
             headers = _raw(response.headers.raw_items())
             await _deny(scope, send, response.status_code, headers, bytes(response.body or b""))
         except UpstreamError as error:
-            answer = self._on_error(scope, error.status, error.rule, error.detail)
-            await _deny(scope, send, error.status, *answer)
+            pool.failed(error)
+            await self._answer_for_upstream(scope, send, error)
         else:
-            try:
-                await _accept(leg, send)
-                await _relay(leg, receive, send)
-            finally:
-                leg.transport.abort()
+            await _accept(leg, send)
+            await _relay(leg, receive, send)
 
-    async def _open(self, scope: Message) -> ClientConnection:
-        """Return the opened leg to an upstream.
+    async def _answer_for_upstream(self, scope: Message, send: Send, error: UpstreamError) -> None:
+        _log.warning("websocket %a: %s", redact_target(target(scope)), error)
+        answer = self._on_error(scope, error.status, error.rule, error.detail)
+        await _deny(scope, send, error.status, *answer)
 
-        Raises `UpstreamError`, or `InvalidStatus` when the upstream refuses.
-        """
-        timeouts = self._upstreams.timeouts
-        leg = await self._upstreams.dial(lambda: self._leg(scope))
+    async def _shake_hands(self, pool: Pool, leg: ClientConnection, scope: Message) -> None:
+        """Open the leg. Raises `UpstreamError`, or `InvalidStatus` when the upstream refuses."""
+        patience = self._upstreams.timeouts.response
         try:
-            async with asyncio.timeout(timeouts.response):
+            async with asyncio.timeout(patience):
                 await leg.handshake(self._headers(scope), user_agent_header=None)
-        except BaseException as error:
-            leg.transport.abort()
-            if isinstance(error, TimeoutError):
-                raise UpstreamTimeout(f"no answer to the handshake within {timeouts.response:g} s") from None
-            if isinstance(error, WebSocketException) and not isinstance(error, InvalidStatus):
-                raise UpstreamProtocolError(f"handshake failed: {error}") from error
+        except TimeoutError:
+            raise UpstreamTimeout(f"no answer to the handshake within {patience:g} s") from None
+        except InvalidStatus:
+            pool.health.succeeded()
             raise
+        except WebSocketException as error:
+            raise UpstreamProtocolError(f"handshake failed: {error}") from error
+        pool.health.succeeded()
         leg.start_keepalive()
-        return leg
 
     def _leg(self, scope: Message) -> ClientConnection:
         offered = [Subprotocol(name) for name in scope.get("subprotocols", ())]

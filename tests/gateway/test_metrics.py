@@ -1,7 +1,7 @@
 """What Prometheus gets to see."""
 
 from aupgate.meters import Outcome
-from aupgate.metrics import Metrics
+from aupgate.metrics import Metrics, UpstreamState
 from aupgate.model import Action, Client, Finding, Judgement, Mode, Rule
 from tests.gateway.scripted import a_request
 
@@ -46,6 +46,20 @@ def test_uncertain_clients_are_counted() -> None:
     metrics = Metrics()
     metrics.begin(a_request(client=Client("10.0.0.1", "10.0.0.1", "10.0.0.1", certain=False)))
     assert "aupgate_uncertain_clients_total 1.0" in metrics.render().decode()
+
+
+def test_upstreams_are_shown_as_they_are_when_asked() -> None:
+    metrics = Metrics()
+    assert "aupgate_upstream" not in metrics.render().decode()
+    states = [UpstreamState("http://a:8000", up=True, failures=0, busy=2, idle=3)]
+    metrics.watch_upstreams(lambda: states)
+    states.append(UpstreamState("unix:/run/b.sock", up=False, failures=7, busy=0, idle=0))
+    text = metrics.render().decode()
+    assert 'aupgate_upstream_up{upstream="http://a:8000"} 1.0' in text
+    assert 'aupgate_upstream_up{upstream="unix:/run/b.sock"} 0.0' in text
+    assert 'aupgate_upstream_failures_total{upstream="unix:/run/b.sock"} 7.0' in text
+    assert 'aupgate_upstream_connections{state="busy",upstream="http://a:8000"} 2.0' in text
+    assert 'aupgate_upstream_connections{state="idle",upstream="http://a:8000"} 3.0' in text
 
 
 def test_two_gateways_in_one_process_do_not_share_their_metrics() -> None:

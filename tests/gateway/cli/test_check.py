@@ -73,6 +73,23 @@ def test_it_says_when_proxies_are_not_known(tmp_path: Path) -> None:
     assert not any("trusted_proxies" in note for note in notes(aupgate("check", "-c", edge).out))
 
 
+@pytest.mark.parametrize(
+    ("upstream", "tls", "said"),
+    [
+        pytest.param("https://app", "verify = false", "gateway.upstream_tls.verify = false", id="unverified"),
+        pytest.param("http://app", "verify = false", "[gateway.upstream_tls] has no effect", id="no TLS"),
+        pytest.param("https://app", 'server_name = "a"', None, id="a name"),
+        pytest.param("http://app", "verify = true", None, id="the default"),
+    ],
+)
+def test_it_says_when_upstreams_are_not_verified(upstream: str, tls: str, said: str | None, tmp_path: Path) -> None:
+    config = written(tmp_path, f'[gateway]\nupstream = "{upstream}"\n[gateway.upstream_tls]\n{tls}\n')
+
+    about = [note for note in notes(aupgate("check", "-c", config).out) if "upstream_tls" in note]
+
+    assert [said is not None and note.startswith(said) for note in about] == [True] * (said is not None)
+
+
 @pytest.mark.parametrize("mode", ["observe", "off"])
 def test_it_says_when_the_gateway_as_a_whole_enforces_nothing(mode: str, tmp_path: Path) -> None:
     config = written(tmp_path, f'[gateway]\nmode = "{mode}"\n[client]\ntrusted_proxies = []\n')

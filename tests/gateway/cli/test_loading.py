@@ -7,7 +7,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from aupgate.cli.loading import open_config, tls_context
+from aupgate.cli.loading import open_config, tls_context, upstream_tls
 from aupgate.config import Loaded
 from aupgate.errors import ConfigError
 from tests.gateway.cli.running import aupgate
@@ -229,3 +229,46 @@ def test_an_encrypted_key_is_a_mistake_and_asks_nobody(folder: Path, certificate
     encrypt(folder / "key.pem")
 
     assert mistakes(folder, TLS) == [(2, "gateway.tls.cert")]
+
+
+UPSTREAM_TLS = (
+    '[gateway.upstream_tls]\nca_file = "ca.pem"\nserver_name = "app.test"\ncert = "cert.pem"\nkey = "key.pem"\n'
+)
+
+
+def test_what_upstreams_are_spoken_to_with_starts_where_the_file_is(
+    folder: Path, certificate: trustme.LeafCert
+) -> None:
+    place(folder, certificate)
+    trustme.CA().cert_pem.write_to_path(str(folder / "ca.pem"))
+
+    tls = upstream_tls(loaded(folder, UPSTREAM_TLS))
+
+    names = tuple(str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem"))
+    assert (tls.verify, tls.server_name) == (True, "app.test")
+    assert (tls.ca_file, tls.cert, tls.key) == names
+
+
+def test_files_for_upstreams_that_cannot_be_read_are_mistakes(folder: Path) -> None:
+    assert mistakes(folder, UPSTREAM_TLS) == [(2, "gateway.upstream_tls.ca_file"), (4, "gateway.upstream_tls.cert")]
+    assert loaded(folder, UPSTREAM_TLS, serving=False).config.gateway.upstream_tls.verify
+
+
+@pytest.mark.parametrize(
+    "content", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
+def test_a_ca_file_without_a_certificate_is_a_mistake_that_check_tells(folder: Path, content: str) -> None:
+    (folder / "ca.pem").write_text(content, encoding="utf-8")
+
+    result = aupgate("check", "-c", written(folder, '[gateway.upstream_tls]\nca_file = "ca.pem"\n'))
+
+    assert result.code == 2
+    assert 'config.toml:2: gateway.upstream_tls.ca_file = "ca.pem": ca file "' in result.err
+    assert "name a PEM file with certificates" in result.err
+
+
+@pytest.mark.parametrize("upstream", ["https://app.test", "http://app.test"])
+def test_a_file_for_upstreams_is_looked_at_whatever_these_are(folder: Path, upstream: str) -> None:
+    text = f'[gateway]\nupstream = "{upstream}"\n[gateway.upstream_tls]\nca_file = "ca.pem"\n'
+
+    assert mistakes(folder, text) == [(4, "gateway.upstream_tls.ca_file")]

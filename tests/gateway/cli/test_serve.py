@@ -18,6 +18,7 @@ import trustme
 
 from aupgate.build import read
 from aupgate.cli.serve import reverse_proxy, upstream_app
+from aupgate.metrics import Metrics
 from aupgate.proxy.app import ReverseProxy
 from tests.gateway.cli.running import Server, aupgate, serving
 from tests.services import short_directory
@@ -206,6 +207,69 @@ def test_with_a_certificate_it_speaks_tls(app: Application, tmp_path: Path) -> N
     assert status == 200
 
 
+@contextmanager
+def over_tls(authority: trustme.CA) -> Iterator[Application]:
+    """An application that speaks TLS, with a certificate of `authority` for `app.test`."""
+    with Application() as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("app.test").configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_an_upstream_with_an_authority_of_its_own_is_verified_unless_told_not_to(tmp_path: Path) -> None:
+    known, unknown = trustme.CA(), trustme.CA()
+    known.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    config = tmp_path / "config.toml"
+    config.write_text('[gateway.upstream_tls]\nca_file = "ca.pem"\nserver_name = "app.test"\n', encoding="utf-8")
+    unverified = {"AUPGATE_GATEWAY__UPSTREAM_TLS__VERIFY": "false"}
+    results = []
+    for authority, environ in ((known, {}), (unknown, {}), (unknown, unverified)):
+        with over_tls(authority) as app:
+            url = app.url.replace("http:", "https:")
+            with serving("--config", config, "--upstream", url, **environ) as server:
+                status = ask(server)[0]
+                result = server.stop(signal.SIGTERM)
+        results.append((status, "certificate does not hold" in result.err, "verify = false" in "".join(server.log)))
+
+    assert results == [(200, False, False), (502, True, False), (200, False, True)]
+
+
+def test_an_upstream_that_pauses_for_too_long_inside_a_response_is_cut_off(app: Application) -> None:
+    app.gate.clear()
+    try:
+        with (
+            serving("--upstream", app.url, AUPGATE_GATEWAY__TIMEOUTS__PAUSE="50ms") as server,
+            asking(server, "/slow") as (response, _),
+            pytest.raises(http.client.IncompleteRead) as cut,
+        ):
+            response.read()
+    finally:
+        app.gate.set()
+
+    assert cut.value.partial == b"a"
+
+
+def test_operators_see_which_upstreams_are_there(app: Application) -> None:
+    with short_directory("admin") as folder:
+        upstreams = f'["{app.url}", "unix:{folder}/gone.sock"]'
+        environ = {"AUPGATE_ADMIN__LISTEN": f"unix:{folder}/admin.sock", "AUPGATE_GATEWAY__UPSTREAM": upstreams}
+        with serving(**environ) as server:
+            statuses = [ask(server)[0] for _ in range(8)]
+            metrics = ask_unix(folder / "admin.sock", "/metrics").decode()
+            result = server.stop(signal.SIGTERM)
+
+    assert statuses == [200] * 8
+    assert f'aupgate_upstream_up{{upstream="{app.url}"}} 1.0' in metrics
+    assert f'aupgate_upstream_up{{upstream="unix:{folder}/gone.sock"}} 0.0' in metrics
+    assert f'aupgate_upstream_failures_total{{upstream="unix:{folder}/gone.sock"}} ' in metrics
+    assert f'upstream "unix:{folder}/gone.sock" is down after 3 failures in a row' in result.err
+
+
 def test_an_address_that_is_taken_ends_with_1_and_one_line(app: Application) -> None:
     taken = app.url.removeprefix("http://")
 
@@ -238,7 +302,8 @@ def test_mistakes_in_options_are_told_like_those_in_the_file(options: tuple[str,
 def test_several_upstreams_are_one_application() -> None:
     upstreams = ["http://127.0.0.1:8001", "http://127.0.0.1:8002"]
 
-    assert isinstance(reverse_proxy(read({"gateway": {"upstream": upstreams}}, environ={}).config), ReverseProxy)
+    loaded = read({"gateway": {"upstream": upstreams}}, environ={})
+    assert isinstance(reverse_proxy(loaded, Metrics()), ReverseProxy)
 
 
 async def test_the_application_can_be_asked_past_the_gateway(app: Application) -> None:
@@ -251,7 +316,7 @@ async def test_the_application_can_be_asked_past_the_gateway(app: Application) -
         "type": "http", "method": "GET", "scheme": "http", "path": "/", "raw_path": b"/", "query_string": b"",
         "headers": [(b"host", b"app.example")], "http_version": "1.1", "client": None, "server": None,
     }  # fmt: skip
-    async with upstream_app(read({"gateway": {"upstream": app.url}}, environ={}).config) as forward:
+    async with upstream_app(read({"gateway": {"upstream": app.url}}, environ={})) as forward:
         await forward(scope, _nothing, send)
 
     assert sent[0]["status"] == 200

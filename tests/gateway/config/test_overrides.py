@@ -99,7 +99,7 @@ def test_a_wrong_option_is_reported_as_the_command_lines() -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, policies={}, environ={}, overrides={"gateway.listen": "x", "gateway.upsteam": "y"})
     assert [str(problem).partition(", such")[0] for problem in caught.value.problems] == [
-        "command line: names no setting, nearest: `gateway.upstream`, `gateway.listen`, `gateway.tls.key`",
+        "command line: names no setting, nearest: `gateway.upstream`, `gateway.upstream_tls.key`, `gateway.listen`",
         'command line: gateway.listen = "x": expected "host:port", "[address]:port" or "unix:/path"',
     ]
 

@@ -6,6 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from aupgate.config import AgentPattern, ListenAddress, MediaType, Method, Network, PathTemplate, UpstreamUrl
+from aupgate.config.values import HostName
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,7 @@ from aupgate.config import AgentPattern, ListenAddress, MediaType, Method, Netwo
         pytest.param(UpstreamUrl, "https://app.example.com", "https://app.example.com", id="https"),
         pytest.param(UpstreamUrl, "http://[::1]:8000", "http://[::1]:8000", id="upstream on IPv6"),
         pytest.param(UpstreamUrl, "unix:/run/app.sock", "unix:/run/app.sock", id="upstream on a unix socket"),
+        pytest.param(HostName, "app_1.internal", "app_1.internal", id="host"),
         pytest.param(ListenAddress, "127.0.0.1:0", "127.0.0.1:0", id="any free port"),
         pytest.param(ListenAddress, "localhost:8080", "localhost:8080", id="name"),
         pytest.param(ListenAddress, "[::]:65535", "[::]:65535", id="listen on IPv6"),
@@ -45,6 +47,8 @@ def test_a_notation_is_understood(notation: Any, written: str | int, value: obje
         pytest.param(Network, "example.com", "10.0.0.0/8", id="name is no network"),
         pytest.param(Network, "fe80::1%eth0", "10.0.0.0/8", id="zone"),
         pytest.param(Network, 167772160, "10.0.0.0/8", id="address as a number"),
+        pytest.param(HostName, "app.internal:443", "name of a host", id="host with a port"),
+        pytest.param(HostName, "", "name of a host", id="no host"),
         pytest.param(PathTemplate, "api", 'begins with "/"', id="relative path"),
         pytest.param(PathTemplate, "/a?b=c", 'begins with "/"', id="path with a query"),
         pytest.param(PathTemplate, "/{a", 'begins with "/"', id="open brace"),

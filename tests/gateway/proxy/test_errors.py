@@ -30,6 +30,14 @@ def test_the_public_detail_names_no_address() -> None:
     assert "10.0.0.7" not in UpstreamUnreachable('no connection to "http://10.0.0.7"').detail
 
 
+def test_the_log_is_told_of_which_upstream_once() -> None:
+    silent, refused = UpstreamTimeout("no response"), UpstreamUnreachable('no connection to "http://app"')
+    assert str(silent) == "no response"
+    silent.upstream = refused.upstream = "http://app"
+    assert str(silent) == 'no response (upstream "http://app")'
+    assert str(refused) == 'no connection to "http://app"'
+
+
 def test_a_client_that_is_gone_is_no_fault_of_the_upstream() -> None:
     assert issubclass(ClientGone, AupgateError)
     assert not issubclass(ClientGone, UpstreamError)

@@ -53,6 +53,21 @@ def test_a_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         Origin.from_url("https://app", UpstreamTls(ca_file=str(tmp_path / "missing.pem")))
 
 
+@pytest.mark.parametrize(
+    "made", [(), ("cert",), ("key",), ("cert", "key")], ids=lambda made: " and ".join(made) or "none"
+)
+def test_a_certificate_that_cannot_be_shown_is_named(tmp_path: Path, made: tuple[str, ...]) -> None:
+    """A certificate goes with its own key; neither file, one of the two, or two that do not fit."""
+    one, other = (trustme.CA().issue_cert("gateway") for _ in range(2))
+    if "cert" in made:
+        one.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    if "key" in made:
+        other.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    tls = UpstreamTls(cert=str(tmp_path / "cert.pem"), key=str(tmp_path / "key.pem"))
+    with pytest.raises(ValueError, match=r'certificate ".*/cert\.pem" cannot be used'):
+        tls.context()
+
+
 @asynccontextmanager
 async def tls_server(authority: trustme.CA, name: str) -> AsyncIterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

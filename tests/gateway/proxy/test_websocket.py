@@ -18,11 +18,12 @@ from websockets.typing import Origin, Subprotocol
 from aupgate.proxy.app import ReverseProxy
 from aupgate.proxy.connection import Timeouts
 from aupgate.proxy.forwarding import Forwarding
+from aupgate.proxy.health import EJECT_AFTER
 from aupgate.proxy.origin import UpstreamTls
 from aupgate.proxy.problem import problem
 from aupgate.proxy.upstream import Upstreams
 from aupgate.proxy.websocket import WebSocketRelay, closing
-from tests.gateway.proxy.servers import GUARD, RawServer, gateway, saying, serving, with_lifespan
+from tests.gateway.proxy.servers import GUARD, RawServer, gateway, saying, serving, until, with_lifespan
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -207,6 +208,38 @@ async def test_an_upstream_without_a_usable_handshake_is_answered_for(
             response = await refusal(f"ws://{address}/")
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_an_open_websocket_makes_its_upstream_busy_until_it_ends(tmp_path: Path) -> None:
+    async with (
+        unix_serve(echo, str(tmp_path / "a")),
+        unix_serve(echo, str(tmp_path / "b")),
+        asyncio.timeout(GUARD),
+    ):
+        upstreams = Upstreams.from_urls([f"unix:{tmp_path}/a", f"unix:{tmp_path}/b"])
+        async with serving(ReverseProxy(upstreams)) as address:
+            clients = [await connect(f"ws://{address}/", proxy=None) for _ in range(4)]
+            assert [pool.busy for pool in upstreams.pools] == [2, 2]
+            for client in clients:
+                await client.close()
+            await until(lambda: [pool.busy for pool in upstreams.pools] == [0, 0])
+
+
+async def test_failed_handshakes_eject_an_upstream_and_are_logged_and_a_refusal_restores_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with RawServer(tmp_path / "ws", saying(b"nonsense\r\n\r\n")) as server:
+        upstreams = Upstreams.from_urls([server.url])
+        health = upstreams.choose().health
+        async with serving(ReverseProxy(upstreams)) as address:
+            for _ in range(EJECT_AFTER):
+                assert (await refusal(f"ws://{address}/chat?key=secret")).status_code == 502
+            assert not health.up
+            server._handler = saying(b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\n\r\n", close=True)
+            assert (await refusal(f"ws://{address}/")).status_code == 503
+            assert (health.up, upstreams.choose().busy) == (True, 0)
+    assert sum("websocket" in line and "handshake failed" in line for line in caplog.messages) == EJECT_AFTER
+    assert "secret" not in caplog.text
 
 
 async def test_a_server_that_cannot_send_a_refusal_is_told_to_close(tmp_path: Path) -> None:
