@@ -7,12 +7,14 @@ clean end.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
+from aupgate.gateway import Gateway
 from aupgate.proxy.client import NO_BODY, ClientSide, Watch, declared_length
 from aupgate.proxy.errors import ClientGone, UpstreamError
 from aupgate.proxy.forwarding import Forwarding, response_headers, target
+from aupgate.proxy.lane import Lane
 from aupgate.proxy.problem import OnError, problem
 from aupgate.proxy.response import UpstreamResponse
 from aupgate.proxy.upstream import Upstreams
@@ -48,6 +50,10 @@ class ReverseProxy:
         self._on_error = on_error
         self._watch = Watch()
         self._websockets = WebSocketRelay(upstreams, self._forwarding, on_error, max_message)
+
+    def lane(self, gateway: Gateway, waiting: Sequence[object]) -> Lane:
+        """Return the direct lane for what would come here through `gateway`; see there for `waiting`."""
+        return Lane(gateway, self._upstreams, self._forwarding, self._on_error, waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection scope. Raises `UpstreamError` when a response breaks off that has been started."""

@@ -4,14 +4,14 @@ The connection is used again only after an exchange that left no doubt: the requ
 where its framing says, nothing followed it, and neither side asked to close. Anything else closes it.
 
 Bounds: 64 KiB for a head, and for what comes between two pieces of a body (interim responses, chunk extensions,
-trailers); `response.HIGH_WATER` for a body that is not taken; the transport's 64 KiB and one piece for a body that is
-sent.
+trailers); the transport's 64 KiB and one piece for a body that is sent. A response goes to its consumer as it comes,
+one read of the loop's (at most 256 KiB) at a time; who cannot take more calls `pause`.
 """
 
 import asyncio
 import math
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
@@ -20,13 +20,17 @@ import httptools
 from aupgate.model import Header
 from aupgate.proxy.errors import ConnectionDied, UpstreamError, UpstreamProtocolError, UpstreamTimeout
 from aupgate.proxy.framing import CHUNKED, LAST_CHUNK, BodyEnd, body_end, encode_chunk
-from aupgate.proxy.response import HIGH_WATER, UpstreamResponse
+from aupgate.proxy.response import Consumer, UpstreamResponse
 
 HEAD_LIMIT: Final = 64 * 1024
 """Bytes of a response's head, and of anything else in a response that is no body."""
 
 _SMALL: Final = 64 * 1024
-"""Bytes of a body that are sent together with the head."""
+"""Bytes of a body that are sent together with the head; a copy of more costs more than a second write."""
+
+_CLOSED: Final = "closed by the upstream"
+
+_NO_CONTENT: Final = 204
 
 _LAST_READS: Final = 4
 """Reads of at most 64 KiB for what an upstream said before it hung up on a request."""
@@ -66,9 +70,9 @@ class Connection(asyncio.Protocol):
     """One connection. `free_since` is the loop's time at which it was last given back, for the pool."""
 
     __slots__ = (
-        "_between", "_drained", "_end", "_fields", "_heard", "_interim", "_keeper", "_method", "_parser", "_paused",
-        "_pump", "_response", "_reusable", "_saw_body", "_sent", "_spare", "_timeouts", "_transport", "deadline",
-        "free_since", "loop",
+        "_answered", "_between", "_drained", "_end", "_fields", "_heard", "_interim", "_keeper", "_method", "_parser",
+        "_paused", "_pump", "_response", "_reusable", "_saw_body", "_sent", "_spare", "_timeouts", "_transport",
+        "deadline", "free_since", "loop",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts, keeper: Keeper) -> None:
@@ -79,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._keeper = keeper
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self._response: UpstreamResponse | None = None
+        self._response: Consumer | None = None
         self._pump: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._spare: int | None = None
@@ -87,7 +91,8 @@ class Connection(asyncio.Protocol):
         self._fields: list[Header] = []
         self._end = BodyEnd.AT_HEAD
         self._between = 0
-        self._heard = self._interim = self._saw_body = self._sent = self._paused = self._reusable = False
+        self._answered = self._heard = self._interim = self._saw_body = False
+        self._sent = self._paused = self._reusable = False
 
     # What the pool and the exchange call.
 
@@ -105,36 +110,38 @@ class Connection(asyncio.Protocol):
         self, method: bytes, head: bytes, body: bytes | AsyncIterator[bytes] | None, length: int | None
     ) -> UpstreamResponse:
         """Send a request; return the response to wait for. `length` counts a streamed body, or is `CHUNKED`."""
-        response = self._response = UpstreamResponse(self)
-        self._method = method
-        self._fields = []
-        self._end = BodyEnd.AT_HEAD
-        self._between = 0
-        self._heard = self._interim = self._saw_body = self._reusable = False
-        if isinstance(body, AsyncIterator):
+        response = UpstreamResponse(self)
+        self._expect(response, method)
+        if body is None or isinstance(body, bytes):
+            for part in (head, body) if body and len(body) > _SMALL else (head + (body or b""),):
+                self._write(part)
+            self._on_sent()
+        else:
             self._sent = False
             self._spare = self._duplicate()
             self._write(head)
             self._pump = self.loop.create_task(self._send_body(body, length or 0))
-        else:
-            self._write_at_once(head, body or b"")
-            self._on_sent()
         return response
+
+    def carry(self, consumer: Consumer, method: bytes, head: bytes) -> None:
+        """Send a request without a body; `consumer` is told of the response."""
+        self._expect(consumer, method)
+        self._write(head)
+        self._on_sent()
 
     def expire(self, now: float) -> None:
         """Give up if the deadline is over: fail the exchange, or close an idle connection."""
         if now < self.deadline:
             return
+        waits = self._timeouts
         if self._response is None:
             self.close()
         elif not self._sent:
-            self._fail(
-                UpstreamTimeout(f"the upstream took nothing of the request's body for {self._timeouts.pause:g} s")
-            )
-        elif not self._response.status:
-            self._fail(UpstreamTimeout(f"no response from the upstream within {self._timeouts.response:g} s"))
+            self._fail(UpstreamTimeout(f"the upstream took nothing of the request's body for {waits.pause:g} s"))
+        elif not self._answered:
+            self._fail(UpstreamTimeout(f"no response from the upstream within {waits.response:g} s"))
         else:
-            self._fail(UpstreamTimeout(f"the upstream paused for {self._timeouts.pause:g} s inside a response"))
+            self._fail(UpstreamTimeout(f"the upstream paused for {waits.pause:g} s inside a response"))
 
     def close(self) -> None:
         """Close the connection now."""
@@ -142,7 +149,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # What the response calls.
+    # What the consumer calls.
 
     def await_data(self) -> None:
         """Start the clock for the next piece of the body.
@@ -151,6 +158,14 @@ class Connection(asyncio.Protocol):
         """
         if self._sent:
             self.deadline = self.loop.time() + self._timeouts.pause
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            if self._sent:
+                self.deadline = math.inf  # that nothing comes is no fault of the upstream
+            self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
@@ -178,6 +193,8 @@ class Connection(asyncio.Protocol):
         self._heard = True
         self._between += len(data)
         self._feed(data)
+        if self._answered and self._sent:
+            self.deadline = math.inf  # until the consumer waits again
         if self._saw_body:
             self._saw_body = False
             self._between = 0
@@ -185,9 +202,6 @@ class Connection(asyncio.Protocol):
             self._fail(UpstreamProtocolError(f"more than {HEAD_LIMIT} bytes of response without a body"))
         if self._response is None:
             self._end_exchange()
-        elif response.held > HIGH_WATER and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
         response.wake()
 
     def eof_received(self) -> None:
@@ -200,7 +214,8 @@ class Connection(asyncio.Protocol):
         self._transport = None
         if exc is not None and self._spare is not None:
             self._read_last_words(self._spare)
-        self._on_end(exc)
+        # The upstream's own end came before; so this one says nothing of where a body ends (RFC 9112 section 9.8).
+        self._on_end(exc or ConnectionAbortedError("closed before its end"))
         self._drop_spare()
         self._keeper.on_lost(self)
 
@@ -238,7 +253,9 @@ class Connection(asyncio.Protocol):
             self._interim = True
             return
         self._end = body_end(self._method, parser.get_http_version(), status, fields)
-        self._reusable = parser.should_keep_alive()
+        # A 204 that announces a body after all leaves a doubt whether one comes (RFC 9112 section 6.3).
+        self._reusable = parser.should_keep_alive() and not (status == _NO_CONTENT and _is_framed(fields))
+        self._answered = True
         response.on_head(status, fields)
         if self._method == b"HEAD":  # the parser does not know and would wait for a body
             self._complete(response)
@@ -259,25 +276,31 @@ class Connection(asyncio.Protocol):
 
     # The rest.
 
+    def _expect(self, consumer: Consumer, method: bytes) -> None:
+        self._response = consumer
+        self._method = method
+        self._fields = []
+        self._end = BodyEnd.AT_HEAD
+        self._between = 0
+        self._answered = self._heard = self._interim = self._saw_body = self._reusable = False
+
     def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._reusable = False
             cause = error.__context__
+            if not isinstance(cause, UpstreamError):
+                cause = UpstreamProtocolError(f"response is not HTTP/1.1: {error}")
             if self._response is not None:
-                self._fail(
-                    cause
-                    if isinstance(cause, UpstreamError)
-                    else UpstreamProtocolError(f"response is not HTTP/1.1: {error}")
-                )
+                self._fail(cause)
 
     def _check_size(self) -> None:
         # The first read may hold body as well; what counts is the head.
         if sum(len(name) + len(text) + 4 for name, text in self._fields) > HEAD_LIMIT:
             raise UpstreamProtocolError(f"the head of the response is larger than {HEAD_LIMIT} bytes")
 
-    def _complete(self, response: UpstreamResponse) -> None:
+    def _complete(self, response: Consumer) -> None:
         self._response = None
         response.on_complete()
 
@@ -308,26 +331,17 @@ class Connection(asyncio.Protocol):
             self._stop_sending()
             response.wake()
         elif self._heard:
-            self._fail(
-                UpstreamProtocolError(f"the connection ended inside a response: {error or 'closed by the upstream'}")
-            )
+            self._fail(UpstreamProtocolError(f"the connection ended inside a response: {error or _CLOSED}"))
         else:
-            self._fail(ConnectionDied(f"the connection ended before a response: {error or 'closed by the upstream'}"))
+            self._fail(ConnectionDied(f"the connection ended before a response: {error or _CLOSED}"))
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
 
-    def _write_at_once(self, head: bytes, body: bytes) -> None:
-        if len(body) > _SMALL:  # then a copy costs more than a second write
-            self._write(head)
-            self._write(body)
-        else:
-            self._write(head + body)
-
     def _on_sent(self) -> None:
         self._sent = True
-        if self._response is not None and not self._response.status:
+        if not self._answered:
             self.deadline = self.loop.time() + self._timeouts.response
 
     async def _send_body(self, body: AsyncIterator[bytes], length: int) -> None:
@@ -388,3 +402,7 @@ class Connection(asyncio.Protocol):
         if self._pump is not None:
             self._pump.cancel()
             self._pump = None
+
+
+def _is_framed(fields: Sequence[Header]) -> bool:
+    return any(name == b"transfer-encoding" or (name == b"content-length" and text != b"0") for name, text in fields)

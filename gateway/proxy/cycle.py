@@ -1,11 +1,10 @@
 """One request and its response on the listener's side, with what uvicorn leaves out."""
 
-from email.utils import formatdate
-from functools import lru_cache
-from time import time
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from aupgate.proxy.head import http_date
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
@@ -33,13 +32,3 @@ class Cycle(RequestResponseCycle):
         elif message["type"] == "http.response.body" and self._unframed:
             self.expected_content_length = len(message.get("body", b""))  # of this piece, as nobody knows more
         await super().send(message)
-
-
-def http_date() -> bytes:
-    """Return the current time as `Date` has it."""
-    return _formatted(int(time()))
-
-
-@lru_cache(maxsize=1)
-def _formatted(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode("ascii")

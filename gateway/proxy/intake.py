@@ -1,7 +1,8 @@
 """The HTTP/1.1 protocol of the listener: uvicorn's on httptools, with the bounds that it lacks and fewer writes.
 
 A client has so long for the head of a request and for each piece of its body, and so many bytes for a head and for what
-frames a body. Whoever is slower is cut off, whoever sends more gets 431.
+frames a body. Whoever is slower is cut off, whoever sends more gets 431. What needs no application goes into the direct
+lane (`aupgate.proxy.lane`), if there is one.
 
 Trailers are read past and dropped: an application must not take them for header fields that were judged (RFC 9110
 section 6.5.1). An offer of another protocol than websocket is declined by serving the request as it is (RFC 9110
@@ -21,12 +22,19 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 from websockets.protocol import Protocol
 
+from aupgate.fields import by_name
 from aupgate.proxy.corking import CorkedTransport
-from aupgate.proxy.cycle import Cycle, http_date
+from aupgate.proxy.cycle import Cycle
+from aupgate.proxy.direct import DirectExchange
+from aupgate.proxy.head import http_date
+from aupgate.proxy.lane import Lane
 from aupgate.proxy.problem import OnError
 from aupgate.values import value
 
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
+
+_lower: Final = by_name(bytes.lower)
+"""Names in lower case, of which there are few: the same objects again are found faster by all that look for them."""
 
 _log = logging.getLogger("aupgate.proxy")
 
@@ -64,49 +72,70 @@ def _too_large() -> UnreadableRequestError:
 class Intake(HttpToolsProtocol):
     """One connection of a client. `expire` is called now and then by the listener."""
 
-    def __init__(self, limits: IntakeLimits, answer: OnError, **kwargs: Any) -> None:
+    def __init__(self, limits: IntakeLimits, answer: OnError, lane: Lane | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.wire: asyncio.Transport = cast("asyncio.Transport", None)  # until the connection is made
+        """The bare transport."""
+        self.url = b""
+        self.headers = []
         self._limits = limits
         self._answer = answer
+        self._lane = lane
+        self.direct: DirectExchange | None = None
+        """What the lane has under way."""
+        self._reading: Cycle | None = None
+        """Whose body is being read."""
         self._in_head = True
         self._between = True
         """No request is being read."""
         self._size = 0
-        """Bytes of the fields and the target that were read of this head, or of these trailers."""
+        """Bytes that were read of these trailers."""
         self._stretch = 0
         """Bytes that came since a head began or a body went on, so that a single field has a bound, too."""
+        self._packet = 0
+        """Bytes of what is being parsed: more of a head than `_stretch` may be in there."""
         self._begins_with = 0
         """Bytes of this packet, if a head can begin right with it."""
         self._since = 0.0
+        """When the client's time began to run: for a head, for a piece of a body, or until the next request."""
         self._refusal: UnreadableRequestError | None = None
         """What comes after the answers that are under way."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first head."""
         super().connection_made(transport)
+        self.wire = transport
         self._cork = CorkedTransport(transport, self.loop)
         self.transport = cast("asyncio.Transport", self._cork)
         self._since = self.loop.time()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give up what is under way."""
+        super().connection_lost(exc)
+        exchange, self.direct = self.direct, None
+        if exchange is not None:
+            exchange.abandon()
+
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        if self._refusal or self.transport.is_closing():
+        if self._refusal or self.wire.is_closing():
             return
-        if not self._in_head:
+        if self._reading is not None:
             self._since = self.loop.time()
-        self._begins_with = len(data) if self._between else 0
-        self._stretch += len(data)
+        self._packet = size = len(data)
+        self._begins_with = size if self._between else 0
+        self._stretch += size
         try:
-            self._parse(memoryview(data))
-            if self._stretch > self._limits.head_size and not self._between:
-                raise _too_large()
+            self._parse(data)
+            if not self._between and self._stretch + size > self._limits.head_size:
+                self._check_stretch()
         except UnreadableRequestError as error:
             self._refuse(error)
 
-    def _parse(self, data: memoryview) -> None:
+    def _parse(self, data: bytes | memoryview) -> None:
         try:
             while (read := self._read(data)) is not None:
-                data = data[read:]
+                data = memoryview(data)[read:]
                 if self._should_upgrade():
                     self._open_websocket(data)
                     return
@@ -117,7 +146,7 @@ class Intake(HttpToolsProtocol):
                 raise reason from None
             raise _malformed("the request cannot be read as HTTP") from error
 
-    def _read(self, data: memoryview) -> int | None:
+    def _read(self, data: bytes | memoryview) -> int | None:
         """Return how much was read when an offer of another protocol ended the parsing, else None."""
         try:
             self.parser.feed_data(data)
@@ -127,76 +156,158 @@ class Intake(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Note that a head begins, which empty lines before it do not."""
-        self._unset_keepalive_if_required()
-        self._in_head, self._between = True, False
-        self._size = 0
+        if not self._in_head:
+            self._in_head = True
+            self._since = self.loop.time()
+        self._between = False
         self._stretch, self._begins_with = self._begins_with, 0
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the target."""
-        self._count(len(url))
-        super().on_url(url)
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of the head, drop one of the trailers."""
-        self._count(len(name) + len(value) + 4)
         if self._in_head:
-            super().on_header(name, value)
+            self.headers.append((_lower[name], value))
+        else:
+            self._size += len(name) + len(value) + 4
+            if self._size > self._limits.head_size:
+                raise _too_large()
 
     def on_headers_complete(self) -> None:
         """Begin the exchange, unless another protocol is offered."""
         self._in_head = False
-        self._unset_keepalive_if_required()  # again, for an answer may have ended while the head came
+        if self._stretch + self._packet > self._limits.head_size:
+            self._check_head()
         self._size = self._stretch = 0
-        self._since = self.loop.time()
-        if self.parser.get_http_version() not in _VERSIONS:
+        parser = self.parser
+        version = parser.get_http_version()
+        if version not in _VERSIONS:
             raise _malformed("only HTTP/1.0 and HTTP/1.1 are spoken here", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-        if self.parser.should_upgrade():
+        if parser.should_upgrade():
             self._look_at_offer()
-            return
+        elif not self.wire.is_closing() and not (
+            version == "1.1" and self._lane is not None and self._go_direct(self._lane)
+        ):
+            self._go_by_asgi()
+
+    def _go_direct(self, lane: Lane) -> bool:
+        """Give the request to the lane; False when it does not take it."""
+        if self._answering():
+            return False
+        parser = self.parser
+        return lane.take(self, parser.get_method(), self.url, self.headers, keep_alive=parser.should_keep_alive())
+
+    def _go_by_asgi(self) -> None:
+        """Give the request to the application, when its turn comes."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()  # makes the scope
+        self.url = url
+        self.headers += headers  # the scope's
+        self.expect_100_continue = any(name == b"expect" and text.lower() == b"100-continue" for name, text in headers)
+        self._since = self.loop.time()
         super().on_headers_complete()
         self.cycle.__class__ = Cycle  # uvicorn leaves no other way to make the exchange one's own
-        if not self.url.startswith((b"/", b"*")):
+        self._reading = cast("Cycle", self.cycle)
+        if not url.startswith((b"/", b"*")):
             # The absolute form names a host, which uvicorn leaves out; who judges the request must see it.
-            self.scope["raw_path"] = self.url.partition(b"#")[0].partition(b"?")[0]
+            self.scope["raw_path"] = url.partition(b"#")[0].partition(b"?")[0]
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if self.direct is None:
+            super()._start_asgi_task(cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._size = self._stretch = 0
-        super().on_body(body)
+        if self._reading is not None:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note that the request has been read, which is not yet so for one that offers another protocol."""
+        """Note that the request has been read."""
         self._between = True
         self._stretch = 0
-        if not self.parser.should_upgrade():
+        if self._reading is not None:
+            self._reading = None
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Send what is held of the response, and go on with the next request, or say why there is none."""
+        """Send what is held of a response by the application, and go on."""
         self._cork.flush()
-        last = not self.pipeline
-        super().on_response_complete()
+        self._go_on()
+
+    def on_exchange_end(self) -> None:
+        """Go on after an exchange of the lane."""
+        self.direct = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Go on with the next request, or say why there is none."""
         self._since = self.loop.time()
-        if last and self._refusal and not self.transport.is_closing():
+        if self.wire.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._refusal:
             self._say(self._refusal)
 
+    def pause_writing(self) -> None:
+        """Hold back: the client is behind."""
+        super().pause_writing()
+        if self.direct is not None:
+            self.direct.pause()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        super().resume_writing()
+        if self.direct is not None:
+            self.direct.resume()
+
+    def shutdown(self) -> None:
+        """Close after the last answer, or now if there is none under way."""
+        if self.direct is None or self.pipeline:
+            super().shutdown()
+        else:
+            self.direct.keep_alive = False
+
+    def cut(self, error: BaseException) -> None:
+        """End what the lane has under way."""
+        if self.direct is not None:
+            self.direct.fail(error)
+
     def expire(self, now: float) -> None:
-        """Cut the client off if it lets the gateway wait for too long."""
-        if not self.transport.is_closing() and now - self._since > self._patience():
-            self.transport.abort()
+        """Cut the client off if it lets the gateway wait for too long, and close what is not used."""
+        if self.wire.is_closing() or now - self._since <= self._patience():
+            return
+        if self._in_head or not self._between:
+            self.wire.abort()
+        else:
+            self.wire.close()
 
     def _patience(self) -> float:
-        if not self._answering():
-            return self._limits.head_timeout if self._in_head else math.inf
-        cycle = self.cycle
-        waits = cycle.more_body and not cycle.waiting_for_100_continue and not self.flow.read_paused
-        return self._limits.body_timeout if waits else math.inf
+        if self._answering():
+            cycle = self._reading
+            waits = cycle is not None and not cycle.waiting_for_100_continue and not self.flow.read_paused
+            return self._limits.body_timeout if waits else math.inf
+        if self._in_head:
+            return self._limits.head_timeout
+        return self.timeout_keep_alive if self._between else math.inf
 
-    def _count(self, size: int) -> None:
-        self._size += size
-        if self._size > self._limits.head_size:
+    def _check_stretch(self) -> None:
+        if self._stretch > self._limits.head_size:
+            raise _too_large()
+        if self._in_head:
+            self._check_head()
+
+    def _check_head(self) -> None:
+        if len(self.url) + sum(len(name) + len(text) + 4 for name, text in self.headers) > self._limits.head_size:
             raise _too_large()
 
     def _should_upgrade(self) -> bool:
@@ -233,7 +344,7 @@ class Intake(HttpToolsProtocol):
         if early:
             raise _malformed("a websocket client waits for the answer to its handshake")
         self.connections.discard(self)
-        transport = self._cork.transport
+        transport = self.wire
         protocol = WebSocketsSansIOProtocol(self.config, self.server_state, self.app_state)
         protocol.connection_made(transport)
         protocol.conn.parser = Protocol.parse(protocol.conn)
@@ -243,6 +354,8 @@ class Intake(HttpToolsProtocol):
         transport.set_protocol(protocol)
 
     def _answering(self) -> bool:
+        if self.direct is not None:
+            return True
         cycle = cast("Cycle | None", self.cycle)  # there is none before the first request
         return cycle is not None and not cycle.response_complete
 
@@ -252,7 +365,7 @@ class Intake(HttpToolsProtocol):
         self._refusal = error
         if not self._answering():
             self._say(error)
-        elif self.cycle.more_body:
+        elif self._reading is not None:
             self._refuse_body(error)
 
     def _refuse_body(self, error: UnreadableRequestError) -> None:

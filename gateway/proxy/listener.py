@@ -23,6 +23,7 @@ import uvicorn
 from aupgate.errors import AupgateError, ListenError
 from aupgate.proxy.errors import UpstreamError
 from aupgate.proxy.intake import Intake, IntakeLimits
+from aupgate.proxy.lane import Lane
 from aupgate.proxy.problem import OnError, problem
 from aupgate.proxy.websocket import MAX_MESSAGE
 
@@ -71,6 +72,8 @@ class Listener:
     """Renders the answer to a request that cannot be read as HTTP."""
     max_message: int = MAX_MESSAGE
     """Bytes of a websocket message."""
+    lane: Lane | None = None
+    """Answers what does not need `app`."""
 
 
 async def serve(  # noqa: PLR0913 - one listener, said in one call
@@ -176,7 +179,9 @@ class _Site:
         server, config = self._server, self._server.config
         config.load()
         config.ssl = self.listener.tls
-        config.http_protocol_class = partial(Intake, self.listener.limits, self.listener.on_unreadable)  # type: ignore[assignment]
+        config.http_protocol_class = partial(  # type: ignore[assignment]
+            Intake, self.listener.limits, self.listener.on_unreadable, self.listener.lane
+        )
         server.lifespan = config.lifespan_class(config)
         try:
             await server.startup(sockets=[self._socket])
@@ -229,8 +234,12 @@ class _Site:
     async def _cut(self) -> None:
         state = self._server.server_state
         limit = asyncio.get_running_loop().time() + _CUT
+        why = "the shutdown grace is over"
         for task in tuple(state.tasks):
-            task.cancel("the shutdown grace is over")
+            task.cancel(why)
+        for connection in tuple(state.connections):
+            if isinstance(connection, Intake):
+                connection.cut(asyncio.CancelledError(why))
         if state.tasks:
             await asyncio.wait(tuple(state.tasks), timeout=_CUT)
         for connection in tuple(state.connections):

@@ -19,11 +19,33 @@ class Leg(Protocol):
     def await_data(self) -> None:
         """Start the clock: the consumer waits for data."""
 
+    def pause(self) -> None:
+        """Read no more for now: the consumer is behind."""
+
     def resume(self) -> None:
         """Read again: the consumer has taken everything."""
 
     def abandon(self, error: Exception) -> None:
         """Close the connection: nobody wants the rest."""
+
+
+class Consumer(Protocol):
+    """What takes a response, by callbacks that neither wait nor raise."""
+
+    def on_head(self, status: int, headers: list[Header]) -> None:
+        """Take the final head; names are in lower case."""
+
+    def on_data(self, data: bytes) -> None:
+        """Take a piece of the body."""
+
+    def on_complete(self) -> None:
+        """Note that everything came; the connection now belongs to others."""
+
+    def on_error(self, error: Exception) -> None:
+        """Note that no more will come. Nothing else is called after it but `wake`."""
+
+    def wake(self) -> None:
+        """Make use of what came: everything that was read at once has been told."""
 
 
 class UpstreamResponse:
@@ -118,6 +140,8 @@ class UpstreamResponse:
         self.wake()
 
     def wake(self) -> None:
-        """Tell the consumer, if it waits, that there is something new."""
+        """Tell the consumer, if it waits, that there is something new; read no more if it is behind."""
+        if self.held > HIGH_WATER and self._leg is not None:
+            self._leg.pause()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

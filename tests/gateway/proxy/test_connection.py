@@ -13,10 +13,8 @@ import uvloop
 from aupgate.proxy.connection import HEAD_LIMIT, Timeouts
 from aupgate.proxy.errors import ConnectionDied, UpstreamError, UpstreamProtocolError, UpstreamTimeout
 from aupgate.proxy.upstream import Upstreams
+from tests.gateway.proxy.hostile import CHUNKED, HOSTILE, OK
 from tests.gateway.proxy.servers import GUARD, HOST, RawServer, read_head, saying, until
-
-OK = b"HTTP/1.1 200 OK\r\n"
-CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 Loop = Callable[[], asyncio.AbstractEventLoop]
 both_loops = pytest.mark.parametrize(
@@ -47,48 +45,7 @@ async def fetch(upstreams: Upstreams, method: bytes = b"GET") -> tuple[int, list
 
 @both_loops
 @whole_and_byte_by_byte
-@pytest.mark.parametrize(
-    ("answer", "close"),
-    [
-        pytest.param(
-            OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", False, id="length and coding"
-        ),
-        pytest.param(
-            OK + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", False, id="coding and length"
-        ),
-        pytest.param(OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", False, id="two lengths"),
-        pytest.param(OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", False, id="one length twice"),
-        pytest.param(OK + b"Content-Length: 5, 5\r\n\r\nhello", False, id="list of lengths"),
-        pytest.param(OK + b"Content-Length: -5\r\n\r\nhello", False, id="negative length"),
-        pytest.param(OK + b"Content-Length: 99999999999999999999999\r\n\r\nhello", False, id="length beyond 64 bits"),
-        pytest.param(OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", False, id="coding not understood"),
-        pytest.param(OK + b"Transfer-Encoding: identity\r\n\r\nhello", True, id="identity coding"),
-        pytest.param(
-            OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", False, id="coded twice"
-        ),
-        pytest.param(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", False, id="coding in HTTP/1.0"),
-        pytest.param(CHUNKED + b"zz\r\nhi\r\n0\r\n\r\n", False, id="chunk size is no number"),
-        pytest.param(CHUNKED + b"2\r\nhiXX0\r\n\r\n", False, id="chunk longer than its size"),
-        pytest.param(CHUNKED + b"2\nhi\r\n0\r\n\r\n", False, id="chunk size ends with LF"),
-        pytest.param(CHUNKED + b"fffffffffffffffff\r\nhi\r\n0\r\n\r\n", False, id="chunk size beyond 64 bits"),
-        pytest.param(CHUNKED + b"2\r\nhi\r\n0\r\nContent-Length: 2\r\n\r\n", False, id="length in a trailer"),
-        pytest.param(CHUNKED + b"2\r\nhi\r\n", True, id="ends before the last chunk"),
-        pytest.param(CHUNKED + b"5\r\nhi", True, id="ends inside a chunk"),
-        pytest.param(OK + b"Content-Length: 9\r\n\r\nhello", True, id="ends inside a counted body"),
-        pytest.param(OK + b"Content-Le", True, id="ends inside the head"),
-        pytest.param(OK + b"A: b\r\n c\r\nContent-Length: 0\r\n\r\n", False, id="folded field"),
-        pytest.param(OK + b"A: b\nContent-Length: 0\r\n\r\n", False, id="field ends with LF"),
-        pytest.param(OK + b"A : b\r\nContent-Length: 0\r\n\r\n", False, id="space before the colon"),
-        pytest.param(OK + b"A: b\0c\r\nContent-Length: 0\r\n\r\n", False, id="NUL in a field"),
-        pytest.param(b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", False, id="another version"),
-        pytest.param(b"HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n", False, id="status 999"),
-        pytest.param(b"HTTP/1.1 099 No\r\nContent-Length: 0\r\n\r\n", False, id="status 99"),
-        pytest.param(
-            b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nx", False, id="switches protocols unasked"
-        ),
-        pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n", False, id="no HTTP at all"),
-    ],
-)
+@pytest.mark.parametrize(("answer", "close"), HOSTILE)
 def test_an_ambiguous_or_broken_response_is_refused_and_its_connection_never_used_again(
     tmp_path: Path, loop: Loop, byte_by_byte: bool, answer: bytes, close: bool
 ) -> None:
