@@ -4,7 +4,8 @@
 what the body phase asks for.
 """
 
-from aupgate.engine import BodySteps, HeadSteps, Take
+from aupgate.counting import Take
+from aupgate.engine import BodySteps, HeadSteps
 from aupgate.model import Verdict
 from aupgate.store import Store
 

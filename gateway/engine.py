@@ -9,13 +9,13 @@ absent; a faulty policy follows on_error; take is all or nothing; end runs exact
 import logging
 from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from aupgate.counting import Counting, OnReadings, settle, to_settle
+from aupgate.counting import Asked, OnReadings, Readings, Take, readings_at, settle, settling, settling_of_some
 from aupgate.enforcement import Enforcement
 from aupgate.faults import FAULT, fault
 from aupgate.http import rate_limit_fields
-from aupgate.meters import Meter, Outcome, Post, Reading
+from aupgate.meters import Meter, Outcome, Post
 from aupgate.model import (
     Action,
     BodyPlan,
@@ -46,6 +46,8 @@ from aupgate.policy import (
     Services,
 )
 
+_ENFORCE: Final = Mode.ENFORCE
+
 _log = logging.getLogger("aupgate.engine")
 
 
@@ -57,23 +59,15 @@ class Clauses(Protocol):
 
 
 @dataclass(slots=True)
-class Take:
-    """The engine needs these meters taken, group by group; send back the readings, group by group."""
-
-    groups: list[list[Meter]]
-
-
-@dataclass(slots=True)
 class Inspect:
     """The engine needs this inspection awaited; send back its result, or throw what it raised."""
 
     inspection: Coroutine[Any, Any, Inspection]
 
 
-Readings = list[list[Reading]]
 HeadSteps = Generator[Take, Readings, Verdict]
 BodySteps = Generator[Take | Inspect, Any, Verdict]
-Counted = Generator[Take, Readings, tuple[Judgement | None, tuple[Header, ...]]]
+Counted = tuple[Judgement | None, tuple[Header, ...]]
 
 
 class Engine:
@@ -96,6 +90,10 @@ class Engine:
         self.message = tuple((e, p.on_message, x) for e, p, x in each if isinstance(p, JudgesMessages))
         self.response = tuple((e, p.on_response, x) for e, p, x in each if isinstance(p, SeesResponses))
         self.end = tuple((e, p.on_end, x) for e, p, x in each if isinstance(p, SeesEnds))
+        self.alone: tuple[Asked, ...] = ()
+        """Who counts, when it is one policy that has one mode for all its rules: nothing is to be arranged then."""
+        if len(self.measure) == 1 and (only := self.measure[0])[0].uniform:
+            self.alone = ((only[0], only[2], None),)
         self.on_readings: dict[str, OnReadings] = {e.name: on_readings for e, _, on_readings, _ in self.measure}
 
     def open(self, request: Request) -> "Exchange":
@@ -136,7 +134,7 @@ class Exchange:
         self._unsettled: list[Meter] = []
         self._ended = False
 
-    def head(self) -> HeadSteps:
+    def head(self) -> HeadSteps:  # noqa: C901 - flat, because every request pays for every call and generator
         """Judge the head. Needs at most one take."""
         engine, request = self._engine, self.request
         edits, refusal = self._sanitise()
@@ -152,10 +150,18 @@ class Exchange:
             if findings and (refusal := self._judge(enforcement, findings)) is not None:
                 return Verdict(refusal, self.judgements)
         fields: tuple[Header, ...] = ()
-        if engine.measure:
-            refusal, fields = yield from self._measure()
-            if refusal is not None:
-                return Verdict(refusal, self.judgements, fields)
+        refusal, take = self._measure()
+        if take is not None:
+            try:
+                answered = yield take
+            except Exception as error:  # noqa: BLE001 - whatever a store raises follows the on_error of who counts
+                refusal = self._refused_by_fault(take, error)
+            else:
+                refusal, fields = self._counted(take, answered)
+        if refusal is not None:
+            return Verdict(refusal, self.judgements, fields)
+        if not (engine.body and request.may_have_body):
+            return Verdict(None, self.judgements, fields, edits)
         held, observed, refusal = self._plan_bodies()
         return Verdict(refusal, self.judgements, fields, edits, held, observed)
 
@@ -163,7 +169,7 @@ class Exchange:
         """Judge the whole body. Needs an inspection for each policy that planned one, and at most one take."""
         refusal: Judgement | None = None
         replacement: bytes | None = None
-        counting = Counting()
+        take = Take([[]])
         for enforcement, policy, _ in self._plans:
             try:
                 inspection = yield Inspect(policy.inspect(self.request, body, services))
@@ -172,16 +178,11 @@ class Exchange:
                 continue
             refusal = refusal or self._judge(enforcement, inspection.findings)
             if inspection.meters:
-                counting.ask(
-                    enforcement,
-                    inspection.meters,
-                    self._engine.on_readings[enforcement.name],
-                    self.request,
-                )
+                take.ask(enforcement, inspection.meters, self._engine.on_readings[enforcement.name], self.request)
             if inspection.replacement is not None and enforcement.mode(self.request) is Mode.ENFORCE:
                 replacement = inspection.replacement
         if refusal is None:
-            refusal, _ = yield from self._count(counting)
+            refusal = yield from self._count(take)
         return Verdict(refusal, self.judgements, replacement=replacement)
 
     def oversize(self) -> Verdict:
@@ -196,7 +197,7 @@ class Exchange:
 
     def on_message(self, message: Message) -> HeadSteps:
         """Judge one websocket message. Needs at most one take."""
-        counting = Counting()
+        take = Take([[]])
         for enforcement, on_message, exempts in self._engine.message:
             if exempts is not None and exempts(self.request):
                 continue
@@ -209,13 +210,8 @@ class Exchange:
             if (refusal := self._judge(enforcement, effects.findings)) is not None:
                 return Verdict(refusal, self.judgements)
             if effects.meters:
-                counting.ask(
-                    enforcement,
-                    effects.meters,
-                    self._engine.on_readings[enforcement.name],
-                    self.request,
-                )
-        refusal, _ = yield from self._count(counting)
+                take.ask(enforcement, effects.meters, self._engine.on_readings[enforcement.name], self.request)
+        refusal = yield from self._count(take)
         return Verdict(refusal, self.judgements)
 
     # -- phases after forwarding ---------------------------------------------------------------------------------------
@@ -242,10 +238,12 @@ class Exchange:
 
     def end(self, outcome: Outcome) -> list[Post]:
         """Settle: return the posts to make. Runs once; a second call returns nothing."""
+        posts: list[Post] = []
         if self._ended:
-            return []
+            return posts
         self._ended = True
-        posts = [post for meter in self._unsettled for post in settle(meter, outcome)]
+        for meter in self._unsettled:
+            posts += settle(meter, outcome)
         for enforcement, on_end, exempts in self._engine.end:
             if exempts is not None and exempts(self.request):
                 continue
@@ -274,41 +272,56 @@ class Exchange:
                     made = edits if made is None else HeaderEdits(made.remove | edits.remove, made.add + edits.add)
         return made, None
 
-    def _measure(self) -> Counted:
-        counting = Counting()
-        for enforcement, meters, on_readings, exempts in self._engine.measure:
-            if exempts is not None and exempts(self.request):
+    def _measure(self) -> tuple[Judgement | None, Take | None]:
+        """Ask every policy what to count."""
+        engine, request = self._engine, self.request
+        take: Take | None = None
+        for enforcement, meters, on_readings, exempts in engine.measure:
+            if exempts is not None and exempts(request):
                 continue
             try:
-                wanted = meters(self.request)
+                wanted = meters(request)
             except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
                 if (refusal := self._judge(enforcement, [fault(enforcement, error)])) is not None:
-                    return refusal, ()
+                    return refusal, None
                 continue
-            if wanted:
-                counting.ask(enforcement, wanted, on_readings, self.request)
-        return (yield from self._count(counting))
+            if not wanted:
+                continue
+            if engine.alone and enforcement.mode(request) is _ENFORCE:
+                return None, Take([wanted], engine.alone)
+            take = take or Take([[]])
+            take.ask(enforcement, wanted, on_readings, request)
+        return None, take
 
-    def _count(self, counting: Counting) -> Counted:
-        if not counting.asked:
-            return None, ()
+    def _count(self, take: Take) -> Generator[Take, Readings, Judgement | None]:
+        if not take.asked:
+            return None
         try:
-            answered = yield Take(counting.groups)
+            answered = yield take
         except Exception as error:  # noqa: BLE001 - whatever a store raises follows the on_error of who counts
-            return self._refused_by_fault(counting, error), ()
-        self._unsettled += to_settle(answered)
-        refusal: Judgement | None = None
-        for asked in counting.asked:
-            try:
-                findings = asked.on_readings(self.request, counting.readings_of(asked, answered))
-            except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
-                findings = [fault(asked.enforcement, error)]
-            if findings:
-                refusal = refusal or self._judge(asked.enforcement, findings)
-        return refusal, rate_limit_fields(answered[0])
+            return self._refused_by_fault(take, error)
+        return self._counted(take, answered)[0]
 
-    def _refused_by_fault(self, counting: Counting, error: Exception) -> Judgement | None:
-        refusals = [self._judge(asked.enforcement, [fault(asked.enforcement, error)]) for asked in counting.asked]
+    def _counted(self, take: Take, answered: Readings) -> Counted:
+        """Judge what was counted, and tell what is left. Nothing refused or overdrawn is nothing to judge."""
+        fields = rate_limit_fields(answered[0])
+        charged = settling(answered)
+        if charged is not None:
+            self._unsettled += charged
+            return None, fields
+        self._unsettled += settling_of_some(answered)
+        refusal: Judgement | None = None
+        for enforcement, on_readings, places in take.asked:
+            try:
+                findings = on_readings(self.request, readings_at(places, answered))
+            except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+                findings = (fault(enforcement, error),)
+            if findings:
+                refusal = refusal or self._judge(enforcement, findings)
+        return refusal, fields
+
+    def _refused_by_fault(self, take: Take, error: Exception) -> Judgement | None:
+        refusals = [self._judge(enforcement, [fault(enforcement, error)]) for enforcement, _, _ in take.asked]
         return next((refusal for refusal in refusals if refusal is not None), None)
 
     def _plan_bodies(self) -> tuple[BodyPlan | None, BodyPlan | None, Judgement | None]:

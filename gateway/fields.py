@@ -63,20 +63,25 @@ _layouts: Final = Memory(Layout, longest=LONGEST, size=_size, most=MOST)
 class Fields:
     """The header fields of one message."""
 
-    __slots__ = ("layout", "pairs")
+    __slots__ = ("layout", "pairs", "texts")
 
     def __init__(self, pairs: Sequence[Header]) -> None:
         self.pairs = pairs
-        self.layout = _layouts[tuple([name for name, _ in pairs])]  # a list is faster than a generator
+        names: tuple[bytes, ...] = ()
+        self.texts: tuple[bytes, ...] = ()
+        """The values, in their order."""
+        if pairs:
+            names, self.texts = zip(*pairs, strict=True)
+        self.layout = _layouts[names]
 
     def get(self, name: bytes) -> bytes | None:
         """Return the first value of the field `name` (lower case), or None."""
         places = self.layout.places.get(name)
-        return None if places is None else self.pairs[places[0]][1]
+        return None if places is None else self.texts[places[0]]
 
     def all(self, name: bytes) -> list[bytes]:
         """Return every value of the field `name` (lower case), in order."""
-        return [self.pairs[place][1] for place in self.layout.places.get(name, ())]
+        return [self.texts[place] for place in self.layout.places.get(name, ())]
 
 
 def by_layout(work_out: Callable[[Layout], T]) -> Memory[Layout, T]:

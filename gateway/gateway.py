@@ -35,6 +35,8 @@ from aupgate.store import Store
 
 _log = logging.getLogger("aupgate")
 
+_NO_FIELDS: Final = Fields(())
+
 REQUEST_ID: Final = b"x-request-id"
 _OWN: Final = frozenset({REQUEST_ID})
 _OWN_WITH_LENGTH: Final = frozenset({REQUEST_ID, b"content-length", b"transfer-encoding"})
@@ -51,7 +53,8 @@ def forwarded_fields(request: Request, verdict: Verdict, length: int | None = No
 
     `length` is the size of a body that was held: it then travels with that Content-Length, however it came.
     """
-    headers: Sequence[Header] = request.headers if verdict.edits is None else verdict.edits.apply(request.headers)
+    pairs = request.fields.pairs
+    headers: Sequence[Header] = pairs if verdict.edits is None else verdict.edits.apply(pairs)
     if length is None and request.header(REQUEST_ID) is None:
         return [*headers, (REQUEST_ID, request.id.encode())]
     own = [] if length is None else [(b"content-length", b"%d" % length)]
@@ -131,7 +134,6 @@ class Gateway:
             target=path + b"?" + query if query else path,
             path=below_root(normal, root) if root else normal,
             query=query,
-            headers=headers,
             scheme=(client.hops and forwarded_scheme(client, fields)) or scheme,
             http_version=http_version,
             client=client,
@@ -195,10 +197,10 @@ class Gateway:
     def refuse_unreadable(self, peer: str | None, finding: Finding) -> Answer:
         """Refuse what the listener could not even read as a request; no mode can let that pass."""
         now = time.time()
-        client = self.clients.resolve(peer, Fields(()))
+        client = self.clients.resolve(peer, _NO_FIELDS)
         request = Request(
-            id=request_id(), method="", target=b"", path="", query=b"", headers=(), scheme="", http_version="",
-            client=client, now=now,
+            id=request_id(), method="", target=b"", path="", query=b"", fields=_NO_FIELDS, scheme="",
+            http_version="", client=client, now=now,
         )  # fmt: skip
         self.metrics.begin(request)
         answer = self.refusals(request, self.engine.impose(request, finding), ())

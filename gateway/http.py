@@ -5,12 +5,12 @@ Nothing here raises on input from the network; what cannot be understood yields 
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from aupgate.memory import Memory
-from aupgate.meters import Quota, Reading
+from aupgate.meters import Admitted, Plan, Quota, Reading
 from aupgate.model import Header, Request
 
 _PLAIN: Final = bytes(set(range(0x80)) - set(b"%;\\"))
@@ -154,13 +154,15 @@ def _sf_integer(number: float) -> int:
     return _SF_LARGEST if number > 0 else 0
 
 
-def rate_limit_fields(readings: Iterable[Reading]) -> tuple[Header, ...]:
+def rate_limit_fields(readings: Sequence[Reading]) -> tuple[Header, ...]:
     """Return `RateLimit-Policy` with every rate that gates, and `RateLimit` with the tightest of them.
 
     Syntax of draft-ietf-httpapi-ratelimit-headers-11. `r` is what is left, rounded down; `t` the seconds until the
     quota is whole, or for a rate that refuses until the request would pass, rounded up as in `retry_after`. Empty
     without such a rate.
     """
+    if type(readings) is Admitted:
+        return _fields_of_plan(readings.meters.plan, readings.left)
     quotas: list[Quota] = []
     tightest: Reading | None = None
     least = math.inf
@@ -174,6 +176,19 @@ def rate_limit_fields(readings: Iterable[Reading]) -> tuple[Header, ...]:
     if tightest is None:
         return ()
     return _POLICIES[tuple(quotas)], (b"ratelimit", _limit_item(tightest))
+
+
+def _fields_of_plan(plan: Plan, readings: Sequence[tuple[float, float]]) -> tuple[Header, ...]:
+    tightest, least, longest = -1, math.inf, 0.0
+    for place in plan.announced:
+        left, reset_after = readings[place]
+        if left < least or (left == least and reset_after > longest):
+            tightest, least, longest = place, left, reset_after
+    if tightest < 0:
+        return ()
+    policy, names = _PLANS[plan]
+    left = min(least, _SF_LARGEST)
+    return policy, (b"ratelimit", b"%b;r=%d;t=%d" % (names[tightest], left, _sf_integer(longest)))
 
 
 def _lasts_longer(reading: Reading, than: Reading) -> bool:
@@ -202,6 +217,14 @@ def _limit_item(reading: Reading) -> bytes:
 
 # A site has few limits, and few combinations of them that hold for one request.
 _NAMES: Final[Memory[str, bytes]] = Memory(lambda name: sf_string(name).encode(), longest=128)
+_PLANS: Final[Memory[Plan, tuple[Header, Sequence[bytes]]]] = Memory(
+    lambda plan: (
+        _policy_field(tuple(plan.quotas[place] for place in plan.announced)),
+        [sf_string(quota.name).encode() for quota in plan.quotas],
+    ),
+    longest=0,
+    size=lambda _: 0,
+)
 _POLICIES: Final[Memory[tuple[Quota, ...], Header]] = Memory(_policy_field, longest=64)
 
 

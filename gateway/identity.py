@@ -211,7 +211,8 @@ def _unverified(text: bytes | None, source: str) -> Account | None:
 
 
 def _cookie(fields: Fields, wanted: bytes) -> bytes | None:
-    for text in fields.all(b"cookie"):  # HTTP/2 may split the field (RFC 9113 section 8.2.3)
+    for place in fields.layout.places.get(b"cookie", ()):  # HTTP/2 may split the field (RFC 9113 section 8.2.3)
+        text = fields.texts[place]
         start = text.find(wanted)
         while start >= 0:
             if start == 0 or text[start - 1 : start] in b"; ":

@@ -23,6 +23,9 @@ PARTS: Final = ("client", "network", "account", "parent", "path", "host")
 MAX_LENGTH: Final = 128
 """Longer keys are replaced by a digest: clients choose their length, and the store keeps them."""
 
+_BOUNDED: Final = frozenset({"client", "network", "account"})
+"""Parts that are never longer by themselves."""
+
 _NETWORK_PREFIX: Final = {4: 24, 6: 48}
 
 
@@ -32,7 +35,7 @@ def key_reader(parts: Sequence[str]) -> KeyReader:
     if len(readers) > 1:
         return lambda request: _bounded(_joined([read(request) for read in readers]))
     (only,) = readers
-    return only if parts[0] in {"client", "network"} else lambda request: _bounded(only(request))
+    return only if parts[0] in _BOUNDED else lambda request: _bounded(only(request))
 
 
 def goes_by_client(parts: Collection[str]) -> Callable[[Request], bool]:
@@ -87,8 +90,11 @@ def _surroundings(text: str) -> str:
 
 
 def _account(request: Request) -> str:
-    account = _verified(request)
-    return f"account {account.source} {account.id}" if account is not None else f"client {request.client.network}"
+    account = request.account
+    if account is None or not account.verified:
+        return f"client {request.client.network}"
+    key = f"account {account.source} {account.id}"
+    return key if len(key) <= MAX_LENGTH else _bounded(key)
 
 
 def _parent(request: Request) -> str:

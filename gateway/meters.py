@@ -1,9 +1,12 @@
 """What is counted: quotas, the meters that requests make of them, what a store reads, and how a charge is settled."""
 
-from collections.abc import Callable
+from abc import ABCMeta
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from enum import StrEnum
-from typing import Final
+from typing import Final, overload
+
+from msgspec import Struct, StructMeta
 
 from aupgate.values import unique, value
 
@@ -25,8 +28,7 @@ class Window(StrEnum):
     GCRA = "gcra"
 
 
-@value
-class Outcome:
+class Outcome(Struct, frozen=True, gc=False):
     """How an exchange ended."""
 
     status: int
@@ -78,8 +80,7 @@ class Quota:
         object.__setattr__(self, "announced", self.kind is MeterKind.RATE and self.gate)
 
 
-@value
-class Meter:
+class Meter(Struct, frozen=True, gc=False):
     """One thing to count for one request. A cost of 0 peeks."""
 
     quota: Quota
@@ -89,8 +90,7 @@ class Meter:
     """For `distinct` the value counted, for `lease` the holder, for `once` unused."""
 
 
-@value
-class Reading:
+class Reading(Struct, frozen=True, gc=False):
     """What the store answered for one meter."""
 
     meter: Meter
@@ -104,6 +104,79 @@ class Reading:
     """Seconds until the same take would be admitted; 0 when it was."""
 
 
+class _SequenceMeta(StructMeta, ABCMeta):
+    """Lets a struct be a sequence."""
+
+
+@unique
+class Plan:
+    """What requests of one kind are counted by, worked out once: each of them brings only its keys."""
+
+    quotas: tuple[Quota, ...]
+    places: tuple[int, ...]
+    """For each quota, which of a request's keys it counts by."""
+    costs: tuple[float, ...]
+    announced: tuple[int, ...] = field(init=False, default=())
+    """Which of the quotas responses tell of."""
+    settles: tuple[int, ...] = field(init=False, default=())
+    """Which of them must be looked at again once the exchange ends."""
+
+    def __post_init__(self) -> None:
+        """Work out, once, what every request would ask."""
+        quotas = tuple(enumerate(self.quotas))
+        object.__setattr__(self, "announced", tuple(place for place, quota in quotas if quota.announced))
+        object.__setattr__(self, "settles", tuple(place for place, quota in quotas if quota.settles))
+
+
+class Planned(Struct, Sequence[Meter], metaclass=_SequenceMeta, eq=False, gc=False):
+    """The meters that a plan makes of one request. Each is made only for who looks at it: most are never seen."""
+
+    plan: Plan
+    keys: Sequence[str]
+    value: str = ""
+    """The value of every meter; rates have no use for it."""
+
+    def __len__(self) -> int:
+        """The number of quotas in the plan."""
+        return len(self.plan.quotas)
+
+    @overload
+    def __getitem__(self, place: int) -> Meter: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Meter]: ...
+    def __getitem__(self, place: int | slice) -> Meter | Sequence[Meter]:
+        """Make the meter at `place`."""
+        return list(self)[place] if isinstance(place, slice) else self.meter(place)
+
+    def meter(self, place: int) -> Meter:
+        """Make the meter at `place`."""
+        plan = self.plan
+        return Meter(plan.quotas[place], self.keys[plan.places[place]], plan.costs[place], self.value)
+
+
+class Admitted(Struct, Sequence[Reading], metaclass=_SequenceMeta, eq=False, gc=False):
+    """The readings of planned meters, all admitted and none overdrawn. Each is made only for who looks at it."""
+
+    meters: Planned
+    left: Sequence[tuple[float, float]]
+    """For each meter, what is left of the quota, and the seconds until it is whole again."""
+
+    def __len__(self) -> int:
+        """The number of meters."""
+        return len(self.left)
+
+    @overload
+    def __getitem__(self, place: int) -> Reading: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Reading]: ...
+    def __getitem__(self, place: int | slice) -> Reading | Sequence[Reading]:
+        """Make the reading at `place`."""
+        if isinstance(place, slice):
+            return list(self)[place]
+        remaining, reset_after = self.left[place]
+        return Reading(self.meters[place], True, remaining, reset_after)
+
+
 class PostKind(StrEnum):
     """What a post does to a meter: add to (or with a negative amount take from) its count, or end a lease."""
 
@@ -111,8 +184,7 @@ class PostKind(StrEnum):
     RELEASE = "release"
 
 
-@value
-class Post:
+class Post(Struct, frozen=True, gc=False):
     """A change to a meter that nobody waits for."""
 
     meter: Meter

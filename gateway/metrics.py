@@ -42,7 +42,7 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(self)
-        self._ended: Counter[tuple[str, int]] = Counter()
+        self._ended: Counter[tuple[int, bool, bool]] = Counter()
         self._findings: Counter[tuple[str, str, str, str]] = Counter()
         self._faults: Counter[str] = Counter()
         self._durations = [0] * (len(BUCKETS) + 1)
@@ -63,8 +63,7 @@ class Metrics(Collector):
     def end(self, outcome: Outcome) -> None:
         """Count an exchange that ended."""
         self._in_flight -= 1
-        answered = "refused" if outcome.refused else "aborted" if outcome.aborted else "passed"
-        self._ended[answered, outcome.status // 100] += 1
+        self._ended[outcome.status, outcome.refused, outcome.aborted] += 1
         self._durations[bisect_left(BUCKETS, outcome.duration)] += 1
         self._seconds += outcome.duration
         self._bytes_in += outcome.bytes_in
@@ -94,8 +93,8 @@ class Metrics(Collector):
         requests = CounterMetricFamily(
             "aupgate_requests", "Exchanges ended, by who answered and class of status", labels=["outcome", "status"]
         )
-        for (outcome, status), count in self._ended.items():
-            requests.add_metric([outcome, f"{status}xx" if status else "none"], count)
+        for (outcome, status), count in self._by_class().items():
+            requests.add_metric([outcome, status], count)
         findings = CounterMetricFamily(
             "aupgate_findings",
             "Findings, by rule, action and the mode they were judged in",
@@ -122,6 +121,14 @@ class Metrics(Collector):
 
         if self._upstreams is not None:
             yield from _upstream_families(self._upstreams())
+
+    def _by_class(self) -> Counter[tuple[str, str]]:
+        """Return how many exchanges ended, by who answered and class of status."""
+        classes: Counter[tuple[str, str]] = Counter()
+        for (status, refused, aborted), count in self._ended.items():
+            answered = "refused" if refused else "aborted" if aborted else "passed"
+            classes[answered, f"{status // 100}xx" if status else "none"] += count
+        return classes
 
     def _duration_family(self) -> HistogramMetricFamily:
         below, buckets = 0, []

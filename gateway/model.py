@@ -10,6 +10,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, Final
 
+from msgspec import Struct
+
 from aupgate.fields import Fields
 from aupgate.fields import Header as Header  # noqa: PLC0414 - a word of this vocabulary
 from aupgate.meters import Meter, Post
@@ -82,8 +84,7 @@ class Client:
     """False when a private peer sent forwarding headers and no proxy is configured: it may be a proxy's address."""
 
 
-@value
-class Account:
+class Account(Struct, frozen=True, gc=False):
     """Whom a request acts for."""
 
     id: str
@@ -107,53 +108,34 @@ class Tls:
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
 
 
-class Request:
+class Request(Struct, kw_only=True, eq=False, gc=False):
     """The head of one request, as every policy sees it.
 
     Header names are looked up in lower case. `path` is the normalised path that rules match (see
     `aupgate.http.normalise_path`); `target` is the request target as it came. `now` is the only clock a policy may
-    read, in seconds since the epoch. `fields` are the headers again, to be found by name.
+    read, in seconds since the epoch.
     """
 
-    __slots__ = (
-        "account", "client", "fields", "headers", "http_version", "id", "kind", "method", "now", "path",
-        "query", "scheme", "standing", "target", "tls",
-    )  # fmt: skip
+    id: str
+    method: str
+    target: bytes
+    path: str
+    query: bytes
+    fields: Fields
+    scheme: str
+    http_version: str
+    client: Client
+    now: float
+    account: Account | None = None
+    standing: Standing = Standing.GOOD
+    tls: Tls | None = None
+    kind: str = "http"
+    """`http` or `websocket`."""
 
-    def __init__(  # noqa: PLR0913 - a request has this many parts
-        self,
-        *,
-        id: str,  # noqa: A002 - the vocabulary's name
-        method: str,
-        target: bytes,
-        path: str,
-        query: bytes,
-        headers: Sequence[Header],
-        scheme: str,
-        http_version: str,
-        client: Client,
-        now: float,
-        account: Account | None = None,
-        standing: Standing = Standing.GOOD,
-        tls: Tls | None = None,
-        kind: str = "http",
-        fields: Fields | None = None,
-    ) -> None:
-        self.id = id
-        self.kind = kind
-        self.method = method
-        self.target = target
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.scheme = scheme
-        self.http_version = http_version
-        self.client = client
-        self.account = account
-        self.standing = standing
-        self.tls = tls
-        self.now = now
-        self.fields = Fields(headers) if fields is None else fields
+    @property
+    def headers(self) -> Sequence[Header]:
+        """The header fields in their order."""
+        return self.fields.pairs
 
     @property
     def may_have_body(self) -> bool:
@@ -311,8 +293,7 @@ class ResponseEffects:
     posts: Sequence[Post] = ()
 
 
-@value
-class Verdict:
+class Verdict(Struct, frozen=True, gc=False):
     """What the adapter enforces."""
 
     refusal: Judgement | None = None

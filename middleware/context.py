@@ -53,11 +53,9 @@ def forwarded_scope(scope: "Scope", exchange: "Exchange", verdict: Verdict, leng
     `length` is the size of a body that was held: it then travels with that Content-Length, however it came.
     """
     request = exchange.request
-    forwarded: Scope = {
-        **scope,
-        "headers": forwarded_fields(request, verdict, length),
-        "aupgate": RequestContext(exchange),
-    }
+    forwarded: Scope = {**scope}
+    forwarded["headers"] = forwarded_fields(request, verdict, length)
+    forwarded["aupgate"] = RequestContext(exchange)
     if request.client.hops:
         secure = request.scheme in _SECURE
         forwarded["client"] = (request.client.address, 0)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from aupgate.config import PolicySettings, Size
 from aupgate.fields import Layout, by_layout, by_name, fold
+from aupgate.memory import Memory
 from aupgate.model import Action, Finding, Header, Request, Rule
 from aupgate.targets import target_faults
 from aupgate.values import value
@@ -58,6 +59,14 @@ def _kind(name: bytes) -> str:
     return "alias"
 
 
+def _faults(asked: tuple[str, bytes]) -> Sequence[str]:
+    return target_faults(*asked)
+
+
+def _size(asked: tuple[str, bytes]) -> int:
+    return len(asked[0]) + len(asked[1])
+
+
 @value
 class Notable:
     """The fields of a layout that are more than ordinary."""
@@ -95,26 +104,25 @@ class Protocol:
         self._max_size = settings.max_header_size
         self._notable = by_layout(_notable)
         self._hosts = by_name(_is_host)
+        self._target_faults = Memory(_faults, longest=256, size=_size)
 
     def on_request(self, request: Request) -> Sequence[Finding]:
         """Return one finding for each rule that the head breaks."""
-        headers, layout = request.headers, request.fields.layout
-        octets = b"".join([text for _, text in headers])
+        texts, layout = request.fields.texts, request.fields.layout
+        octets = b"".join(texts)
         size = layout.size + len(octets)
         findings: list[Finding] = []
-        if len(headers) > self._max_headers or size > self._max_size:
-            findings.append(_oversize(len(headers), size))
+        if len(texts) > self._max_headers or size > self._max_size:
+            findings.append(_oversize(len(texts), size))
         if octets.translate(None, _FIELD_OCTETS):
             findings.append(_refuse("syntax", "a header field has a control character"))
         notable = self._notable[layout]
         host, length = notable.host, notable.length
-        if host < 0 or not self._hosts[headers[host][1]] or (length >= 0 and not _LENGTH(headers[length][1])):
-            findings += _judge_fields(
-                [(kind, headers[place][1]) for kind, place in notable.kinds], request.http_version
-            )
+        if host < 0 or not self._hosts[texts[host]] or (length >= 0 and not _LENGTH(texts[length])):
+            findings += _judge_fields([(kind, texts[place]) for kind, place in notable.kinds], request.http_version)
         if request.method not in _METHODS:
             findings += _judge_method(request.method)
-        if faults := target_faults(request.method, request.target):
+        if faults := self._target_faults[request.method, request.target]:
             # The query stays out of the evidence: it may hold secrets.
             path = request.target.partition(b"?")[0]
             findings.append(_refuse("target", faults[0], path=_shown([path]), faults=faults))

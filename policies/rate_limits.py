@@ -5,6 +5,7 @@ at all, so what one refuses burns nothing of another. docs/limits.md tells how t
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
@@ -13,11 +14,12 @@ from aupgate.config import Duration, Method, Notation, OneOrMore, PathTemplate, 
 from aupgate.config import Settings as Table
 from aupgate.durations import amount_of_time, period
 from aupgate.http import is_cors_preflight
+from aupgate.memory import MOST, Memory
 from aupgate.meter_keys import PARTS, KeyReader, goes_by_client, key_reader
-from aupgate.meters import Meter, MeterKind, Quota, Reading, Window
+from aupgate.meters import Meter, MeterKind, Plan, Planned, Quota, Reading, Window
 from aupgate.model import Action, Finding, Request, Rule
 from aupgate.pages import is_asset
-from aupgate.routes import RouteTable
+from aupgate.routes import LONGEST_PATH, RouteTable
 
 
 def _key_part(text: str) -> str:
@@ -26,6 +28,7 @@ def _key_part(text: str) -> str:
     return text.lower()
 
 
+_CLIENT: Final = ("client",)
 _KEYS_EXPECTED: Final = f"{', '.join(PARTS)} or header:NAME"
 _KeyPart = Annotated[
     str,
@@ -122,16 +125,37 @@ class Settings(PolicySettings):
 class _Counted:
     """A limit, compiled: the quotas to take, and their twins that tally where nobody may be refused."""
 
-    __slots__ = ("cost", "key", "methods", "pages", "quotas", "tallies", "uncertain")
+    __slots__ = ("cost", "methods", "pages", "parts", "quotas", "read", "tallies", "uncertain")
 
     def __init__(self, limit: Limit) -> None:
-        self.cost = limit.cost
-        self.key: KeyReader = key_reader(limit.key)
+        self.parts = limit.key
+        self.read: KeyReader = key_reader(limit.key)
         self.uncertain = goes_by_client(limit.key)
+        self.cost = limit.cost
         self.methods = frozenset(limit.match.methods) | ({"HEAD"} if "GET" in limit.match.methods else set())
         self.pages = limit.match.pages
         self.quotas = _quotas(limit, gate=True)
         self.tallies = _quotas(limit, gate=False)
+
+    def matches(self, method: str, path: str) -> bool:
+        """Tell whether it counts such requests, besides what its path says."""
+        return (not self.methods or method in self.methods) and not (self.pages and is_asset(path))
+
+
+class _Matching:
+    """The limits that count requests of one kind, and the plan to count them by together with a lease."""
+
+    __slots__ = ("limits", "plan", "readers")
+
+    def __init__(self, limits: Sequence[_Counted], lease: Quota) -> None:
+        self.limits = limits
+        # Each key is read once, and that of the lease, the client's, need not be read.
+        keys = list(dict.fromkeys([_CLIENT, *(limit.parts for limit in limits)]))
+        read = {limit.parts: limit.read for limit in limits}
+        self.readers: tuple[KeyReader, ...] = tuple(read[parts] for parts in keys[1:])
+        counts = [(lease, 0, 1), *((q, keys.index(each.parts), each.cost) for each in limits for q in each.quotas)]
+        quotas, places, costs = zip(*counts, strict=True)
+        self.plan = Plan(quotas, places, costs)
 
 
 class RateLimits:
@@ -151,25 +175,42 @@ class RateLimits:
         self._somewhere = RouteTable([(path.lower(), each) for path, each in counted if path is not None])
         self._requests = _leases(settings.concurrency.per_client, "concurrency", settings.concurrency.lease)
         self._streams = _leases(settings.concurrency.streams_per_client, "streams", settings.concurrency.lease)
+        # Which limits hold hangs on method and path alone, and many paths have the same.
+        self._alike: Memory[tuple[_Counted, ...], _Matching] = Memory(
+            lambda limits: _Matching(limits, self._requests[True]), longest=len(counted)
+        )
+        named = {method for _, each in counted for method in each.methods}
+        most = max(1, MOST // (len(named) + 1))
+        self._by_method = {name: Memory(partial(self._match, name), longest=LONGEST_PATH, most=most) for name in named}
+        self._by_path = Memory(partial(self._match, ""), longest=LONGEST_PATH, most=most)
 
     def meters(self, request: Request) -> Sequence[Meter]:
         """Count the request by every limit that it matches, a CORS preflight by none: no page sends it on its own."""
-        method, certain = request.method, request.client.certain
+        method, client = request.method, request.client
         if method == "OPTIONS" and is_cors_preflight(request):
             return ()
+        matching = self._by_method.get(method, self._by_path)[request.path]
+        if not client.certain or request.kind == "websocket":
+            return self._one_by_one(request, matching.limits)
+        keys = [client.network]
+        for read in matching.readers:
+            keys.append(read(request))  # noqa: PERF401 - a comprehension is a call
+        return Planned(matching.plan, keys, request.id)
+
+    def _one_by_one(self, request: Request, limits: Sequence[_Counted]) -> Sequence[Meter]:
+        certain = request.client.certain
         leases = self._streams if request.kind == "websocket" else self._requests
         meters = [Meter(leases[certain], request.client.network, 1, request.id)]
-        counted: Sequence[_Counted] = self._everywhere
-        if self._somewhere:
-            counted = (*counted, *self._somewhere.find(request.path.lower()))
-        for limit in counted:
-            if (limit.methods and method not in limit.methods) or (limit.pages and is_asset(request.path)):
-                continue
-            key, cost = limit.key(request), limit.cost
+        for limit in limits:
             # Who cannot be told from their proxy is not refused for what all behind the proxy do.
             quotas = limit.quotas if certain or not limit.uncertain(request) else limit.tallies
-            meters += [Meter(quota, key, cost) for quota in quotas]
+            key = limit.read(request)
+            meters += [Meter(quota, key, limit.cost) for quota in quotas]
         return meters
+
+    def _match(self, method: str, path: str) -> _Matching:
+        limits = [*self._everywhere, *self._somewhere.find(path.lower())]
+        return self._alike[tuple(limit for limit in limits if limit.matches(method, path))]
 
     def on_readings(self, request: Request, readings: Sequence[Reading]) -> Sequence[Finding]:  # noqa: ARG002 - a phase's
         """Find each limit that is used up, by the rate that holds longest."""

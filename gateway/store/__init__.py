@@ -27,7 +27,7 @@ class _Posts(Protocol):
 class Store(_Posts, Protocol):
     """A store within the process: it answers at once."""
 
-    def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[list[Reading]]:
+    def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[Sequence[Reading]]:
         """Take each group at the time `now`, in seconds since the epoch; return a reading for each meter, in order.
 
         When a group is refused, the readings say which meters refused it and how long to wait, and the others report
@@ -42,5 +42,5 @@ class Store(_Posts, Protocol):
 class RemoteStore(_Posts, Protocol):
     """A store behind a connection: its answer must be awaited."""
 
-    async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[list[Reading]]:
+    async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[Sequence[Reading]]:
         """Do as `Store.take` does."""

@@ -65,7 +65,7 @@ class Room:
         """Take back what the current group wrote."""
         for table, key, before in reversed(self.journal):
             if before is None:
-                self.held -= table.pop(key, None) is not None
+                self.held -= _weigh(table.pop(key, None))
             else:
                 self.held += key not in table
                 table[key] = before
@@ -85,12 +85,19 @@ class Room:
         return dropped
 
 
+def _weigh(counter: Any) -> int:
+    """Return the number of entries that a counter is, with those in it where it is a table of its own."""
+    if counter is None:
+        return 0
+    return 1 + len(counter) if isinstance(counter, dict) else 1
+
+
 class Counters(ABC, Generic[V]):
     """The counters of one quota."""
 
     __slots__ = (
-        "_carries", "_hand", "_mask", "_room", "current", "end", "gate", "index", "limit", "previous", "start",
-        "window",
+        "_carries", "_hand", "_journal", "_mask", "_room", "current", "end", "gate", "index", "limit", "previous",
+        "start", "window",
     )  # fmt: skip
 
     def __init__(self, quota: Quota, room: Room) -> None:
@@ -101,6 +108,7 @@ class Counters(ABC, Generic[V]):
         self.current = self._empty(room)
         self.previous = self._empty(room)
         self._room = room
+        self._journal = room.journal
         self._mask = room.shards - 1
         self._hand = 0
         # Of all kinds only what is counted in fixed windows means nothing in the window after.
@@ -109,6 +117,13 @@ class Counters(ABC, Generic[V]):
     @staticmethod
     def _empty(room: Room) -> list[Held[V]]:
         return [{} for _ in range(room.shards)]
+
+    def charge(self, key: str, cost: float, value: str, now: float) -> tuple[float, float] | None:  # noqa: ARG002
+        """Charge, where there is room and nothing else to it; return what is left, and the seconds until all is.
+
+        None: nothing was charged, and `take` tells what is the matter. Kinds without this short way always say so.
+        """
+        return None
 
     @abstractmethod
     def take(self, meter: Meter, now: float) -> Reading:
@@ -182,12 +197,12 @@ class Counters(ABC, Generic[V]):
     def _put(self, table: Table, key: Any, value: Any) -> None:
         before = table.get(key)
         if self.gate:
-            self._room.journal.append((table, key, before))
+            self._journal.append((table, key, before))
         self._room.held += before is None
         table[key] = value
 
     def _drop(self, table: Table, key: Any) -> None:
         before = table.pop(key)
         if self.gate:
-            self._room.journal.append((table, key, before))
+            self._journal.append((table, key, before))
         self._room.held -= 1

@@ -103,53 +103,86 @@ class Distincts(_Nested):
 
 
 class Leases(_Nested):
-    """Holders at one time, each until its lease ends or expires. A table has the expiry of each, the soonest first."""
+    """Holders at one time, each until its lease ends or expires. A table has the expiry of each.
+
+    A holder stands in the generation in which its lease was granted or renewed. So nothing in the current one can have
+    expired, and what is left in the one before expires first.
+    """
 
     __slots__ = ()
 
+    def charge(self, key: str, cost: float, value: str, now: float) -> tuple[float, float] | None:
+        """Grant a new lease to the holder `value`, where there is room; see `Counters.charge`."""
+        if now >= self.end or now < self.start:
+            now = self.turn(now)
+        place = hash(key) & self._mask
+        shard = self.current[place]
+        holders = shard.get(key)
+        held = 0 if holders is None else len(holders)
+        if held >= self.limit or not cost or key in self.previous[place]:
+            return None
+        if holders is None:
+            shard[key] = {value: now + self.window}
+            self._room.held += 2
+            if self.gate:
+                self._journal.append((shard, key, None))
+        elif value in holders:
+            return None
+        else:
+            holders[value] = now + self.window
+            self._room.held += 1
+            if self.gate:
+                self._journal.append((holders, value, None))
+        return self.limit - held - 1, self.window
+
     def take(self, meter: Meter, now: float) -> Reading:
         """Grant or renew the lease of a holder where there is room for it."""
-        if not self.start <= now < self.end:
-            now = self.turn(now)
-        holders = self._live(meter.key, now)
-        known = meter.value in holders
-        if self.gate and not known and len(holders) >= self.limit:
-            wait = min(holders.values()) - now + MOMENT if holders else math.inf
-            return Reading(meter, False, 0, self._reset(holders, now), wait)
+        charged = self.charge(meter.key, meter.cost, meter.value, now)
+        if charged is not None:
+            return Reading(meter, True, *charged)
+        now = self.turn(now)
+        place = hash(meter.key) & self._mask
+        holder, before = meter.value, self._alive(meter.key, place, now)
+        holders: Table = self.current[place].get(meter.key, {})
+        held = len(before) + len(holders)
+        known = holder in holders or holder in before
+        if self.gate and not known and held >= self.limit:
+            wait = min((before or holders).values()) - now + MOMENT if held else math.inf
+            return Reading(meter, False, 0, self._reset(holders or before, now), wait)
         # A tally is exact up to one more than the limit, and needs no room beyond.
-        if meter.cost and (known or len(holders) <= self.limit):
-            holders = self._open(self.current[hash(meter.key) & self._mask], meter.key)
+        if meter.cost and (known or held <= self.limit):
+            holders = self._open(self.current[place], meter.key)
             if known:
-                self._drop(holders, meter.value)  # to stand behind the others again
-            self._put(holders, meter.value, now + self.window)
-        return Reading(meter, True, self.limit - len(holders), self._reset(holders, now))
+                self._drop(holders if holder in holders else before, holder)  # to stand behind the others again
+            self._put(holders, holder, now + self.window)
+            held += not known
+        return Reading(meter, True, self.limit - held, self._reset(holders or before, now))
 
     def release(self, meter: Meter) -> None:
         """End the lease of a holder, if it has one."""
-        place = hash(meter.key) & self._mask
+        key = meter.key
+        place = hash(key) & self._mask
         for generation in (self.current, self.previous):
-            holders = generation[place].get(meter.key)
+            holders = generation[place].get(key)
             if holders is not None and holders.pop(meter.value, None) is not None:
                 self._room.held -= 1
                 if not holders:
-                    del generation[place][meter.key]
+                    del generation[place][key]
                     self._room.held -= 1
+                return
 
-    def _live(self, key: str, now: float) -> Table:
-        """Return the holders under `key`, in the current generation and without those that expired."""
-        place = hash(key) & self._mask
-        older = self.previous[place].pop(key, None)
-        if older is not None:
-            self.current[place][key] = older
-        holders: Table | None = self.current[place].get(key)
+    def _alive(self, key: str, place: int, now: float) -> Table:
+        """Return the holders under `key` whose leases were granted in the window before, without those that expired."""
+        holders: Table | None = self.previous[place].get(key)
         if not holders:
             return {}
         expired: list[str] = []
+        room = self.limit - len(self.current[place].get(key, ()))
         for holder, until in holders.items():
             # In their order, so that the first that lives ends the search; but all are looked at before any is refused.
             if until <= now:
                 expired.append(holder)
-            elif len(holders) - len(expired) < self.limit:
+            elif len(holders) - len(expired) < room:
                 break
         for holder in expired:
             del holders[holder]

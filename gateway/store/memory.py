@@ -14,7 +14,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from aupgate.meters import Meter, MeterKind, Post, PostKind, Quota, Reading, Window
+from aupgate.memory import Memory
+from aupgate.meters import Admitted, Meter, MeterKind, Plan, Planned, Post, PostKind, Quota, Reading, Window
 from aupgate.store.counters import Counters, Room
 from aupgate.store.members import Distincts, Leases, Onces
 from aupgate.store.rates import FixedRates, GcraRates, SlidingRates
@@ -34,13 +35,19 @@ _CLASSES: Final[dict[MeterKind | Window, Callable[[Quota, Room], Counters[Any]]]
     MeterKind.ONCE: Onces,
 }
 
+_RELEASE: Final = PostKind.RELEASE
+
+Step = tuple[Callable[[str, float, str, float], tuple[float, float] | None], int, float]
+"""How to charge one meter of a plan, which of the keys it counts by, and how much."""
+
 
 class MemoryStore:
     """Counts meters in memory. It is a `Store`."""
 
     def __init__(self, max_keys: int = 200_000) -> None:
         self._room = Room(max_keys)
-        self._by_quota: dict[Quota, Counters[Any]] = {}
+        self._by_quota = Memory(self._open, longest=0, size=_weightless, most=MOST_OBJECTS)
+        self._by_plan = Memory(self._steps, longest=0, size=_weightless, most=MOST_OBJECTS)
 
     def __len__(self) -> int:
         """The number of entries, those that expired and are not yet freed included."""
@@ -51,21 +58,59 @@ class MemoryStore:
         """Entries given up before their time, for want of room, since the start."""
         return self._room.evicted
 
-    def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[list[Reading]]:
+    def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[Sequence[Reading]]:
         """Take each group of meters; see `Store.take`."""
         if self._room.trash:
             self._room.sweep()
-        return [self._take_group(group, now) for group in groups]
+        if len(groups) == 1:  # as almost always
+            admitted = self._take_planned(groups[0], now)
+            if admitted is not None:
+                return [admitted]
+        return [self._take_group(list(group), now) for group in groups]
 
     def post(self, posts: Sequence[Post], now: float) -> None:
         """Change meters; see `Store.post`."""
-        self._room.reserve(len(posts), now)
+        room, by_quota = self._room, self._by_quota
+        if room.held + len(posts) > room.most:
+            room.reserve(len(posts), now)
         for post in posts:
-            counters = self._counters(post.meter.quota)
-            if post.kind is PostKind.RELEASE:
-                counters.release(post.meter)
+            meter = post.meter
+            counters = by_quota[meter.quota]
+            if post.kind is _RELEASE:
+                counters.release(meter)
             else:
-                counters.add(post.meter, post.amount, now)
+                counters.add(meter, post.amount, now)
+
+    def _take_planned(self, group: Sequence[Meter], now: float) -> Admitted | None:
+        """Take a group that was planned and in which nothing is refused; None, and nothing taken, of any other."""
+        if type(group) is not Planned:
+            return None
+        room, keys, value = self._room, group.keys, group.value
+        steps = self._by_plan[group.plan]
+        if not steps:
+            return None
+        if room.held + 2 * len(steps) > room.most:
+            room.reserve(2 * len(steps), now)
+        left: list[tuple[float, float]] = []
+        try:
+            for charge, place, cost in steps:
+                charged = charge(keys[place], cost, value, now)
+                if charged is None:
+                    room.undo()
+                    return None
+                left.append(charged)
+        except BaseException:
+            room.undo()
+            raise
+        room.journal.clear()
+        return Admitted(group, left)
+
+    def _steps(self, plan: Plan) -> tuple[Step, ...]:
+        """Return how each meter of `plan` is charged; none where some only tally, which nothing takes back."""
+        if not all(quota.gate for quota in plan.quotas):
+            return ()
+        counters = [self._by_quota[quota].charge for quota in plan.quotas]
+        return tuple(zip(counters, plan.places, plan.costs, strict=True))
 
     def _take_group(self, group: Sequence[Meter], now: float) -> list[Reading]:
         room, by_quota = self._room, self._by_quota
@@ -75,9 +120,10 @@ class MemoryStore:
         refused = False
         try:
             for meter in group:
-                reading = (by_quota.get(meter.quota) or self._counters(meter.quota)).take(meter, now)
+                reading = by_quota[meter.quota].take(meter, now)
                 readings.append(reading)
-                refused = refused or not reading.admitted
+                if not reading.admitted:
+                    refused = True
         except BaseException:
             room.undo()
             raise
@@ -97,7 +143,7 @@ class MemoryStore:
         meter = reading.meter
         if not meter.quota.gate:
             return reading
-        peek = self._counters(meter.quota).take(Meter(meter.quota, meter.key, 0, meter.value), now)
+        peek = self._by_quota[meter.quota].take(Meter(meter.quota, meter.key, 0, meter.value), now)
         if reading.admitted:
             return Reading(meter, True, peek.remaining, peek.reset_after)
         wait = self._wait(before, reading, peek, now)
@@ -106,8 +152,8 @@ class MemoryStore:
     def _wait(self, before: Sequence[Meter], reading: Reading, peek: Reading, now: float) -> float:
         """Return how long a meter that was refused must wait together with those before it on the same counter."""
         meter = reading.meter
-        counters = self._counters(meter.quota)
-        same = [each for each in before if each.key == meter.key and self._counters(each.quota) is counters]
+        counters = self._by_quota[meter.quota]
+        same = [each for each in before if each.key == meter.key and self._by_quota[each.quota] is counters]
         if not same:
             return reading.retry_after
         if meter.quota.kind is not MeterKind.RATE:
@@ -117,20 +163,15 @@ class MemoryStore:
         self._room.undo()
         return together.retry_after or MOMENT
 
-    def _counters(self, quota: Quota) -> Counters[Any]:
-        """Return the counters of `quota`, opened when they are new."""
-        found = self._by_quota.get(quota)
-        if found is not None:
-            return found
+    def _open(self, quota: Quota) -> Counters[Any]:
+        """Return the counters of `quota`, made when they are new."""
         everything = (quota.rule, quota.name, quota.limit, quota.window, quota.kind, quota.algorithm, quota.gate)
         counters = self._room.counters.get(everything)
         if counters is None:
-            counters = self._room.counters[everything] = _open(quota, self._room)
+            made = _CLASSES[quota.algorithm if quota.kind is MeterKind.RATE else quota.kind]
+            counters = self._room.counters[everything] = made(quota, self._room)
             if len(self._room.counters) > MOST_QUOTAS:
                 self._close(next(iter(self._room.counters)))
-        if len(self._by_quota) >= MOST_OBJECTS:
-            self._by_quota.clear()
-        self._by_quota[quota] = counters
         return counters
 
     def _close(self, everything: object) -> None:
@@ -138,8 +179,8 @@ class MemoryStore:
         self._room.evicted += counters.size()
         counters.discard()
         self._by_quota.clear()
+        self._by_plan.clear()
 
 
-def _open(quota: Quota, room: Room) -> Counters[Any]:
-    """Return new counters for `quota`."""
-    return _CLASSES[quota.algorithm if quota.kind is MeterKind.RATE else quota.kind](quota, room)
+def _weightless(_: object) -> int:
+    return 0

@@ -1,6 +1,6 @@
 """Counters of rates: cost in a fixed window, in a sliding one, or in a bucket that drains.
 
-The common case is written out in each `take` rather than shared, because it is run for every request.
+The common case is written out in each `charge` rather than shared, because it is run for every request.
 """
 
 import math
@@ -39,25 +39,36 @@ class FixedRates(_Rates):
 
     __slots__ = ()
 
-    def take(self, meter: Meter, now: float) -> Reading:
-        """Charge `meter` where the window has room for it."""
-        if not self.start <= now < self.end:
+    def charge(self, key: str, cost: float, value: str, now: float) -> tuple[float, float] | None:  # noqa: ARG002
+        """Charge, where there is room; see `Counters.charge`."""
+        if now >= self.end or now < self.start:
             now = self.turn(now)
-        key, cost, limit = meter.key, meter.cost, self.limit
         shard = self.current[hash(key) & self._mask]
         found = shard.get(key)
-        counted = found or 0
-        left = self.end - now
+        counted = cost if found is None else found + cost
+        if counted > self.limit or not cost:
+            return None
+        if found is None:
+            self._room.held += 1
+        if self.gate:
+            self._journal.append((shard, key, found))
+        shard[key] = counted
+        return self.limit - counted, self.end - now
+
+    def take(self, meter: Meter, now: float) -> Reading:
+        """Charge `meter` where the window has room for it."""
+        charged = self.charge(meter.key, meter.cost, "", now)
+        if charged is not None:
+            return Reading(meter, True, *charged)
+        now = self.turn(now)
+        cost, limit, left = meter.cost, self.limit, self.end - now
+        shard = self.current[hash(meter.key) & self._mask]
+        counted = shard.get(meter.key, 0)
         if self.gate and counted + (cost or 1) > limit:
             return Reading(meter, False, max(0, limit - counted), left, fixed_wait(limit - (cost or 1), left))
-        if cost:
-            if self.gate:
-                self._room.journal.append((shard, key, found))
-                self._room.held += found is None
-            elif found is None:
-                self._room.held += 1
-            shard[key] = counted = counted + cost
-        return Reading(meter, True, limit - counted, left if counted else 0.0)
+        if cost:  # a tally
+            self._put(shard, meter.key, counted + cost)
+        return Reading(meter, True, limit - counted - cost, left if counted + cost else 0.0)
 
 
 class SlidingRates(_Rates):
@@ -65,30 +76,45 @@ class SlidingRates(_Rates):
 
     __slots__ = ()
 
-    def take(self, meter: Meter, now: float) -> Reading:
-        """Charge `meter` where the window has room for it."""
-        if not self.start <= now < self.end:
+    def charge(self, key: str, cost: float, value: str, now: float) -> tuple[float, float] | None:  # noqa: ARG002
+        """Charge, where there is room; see `Counters.charge`."""
+        if now >= self.end or now < self.start:
             now = self.turn(now)
-        key, cost, limit = meter.key, meter.cost, self.limit
         place = hash(key) & self._mask
         shard = self.current[place]
         found = shard.get(key)
-        counted = found or 0
-        carried = self.previous[place].get(key, 0)
+        carried = self.previous[place].get(key)
         left, window = self.end - now, self.window
-        load = sliding_load(carried, counted, left, window) if carried else counted
+        load = counted = cost if found is None else found + cost
+        if carried:
+            load += carried * left // window  # as sliding_load
+        if load > self.limit or not cost:
+            return None
+        if found is None:
+            self._room.held += 1
+        if self.gate:
+            self._journal.append((shard, key, found))
+        shard[key] = counted
+        # As sliding_reset.
+        return self.limit - load, left + window - window / counted if counted > 1 else left
+
+    def take(self, meter: Meter, now: float) -> Reading:
+        """Charge `meter` where the window has room for it."""
+        charged = self.charge(meter.key, meter.cost, "", now)
+        if charged is not None:
+            return Reading(meter, True, *charged)
+        now = self.turn(now)
+        cost, limit, window, left = meter.cost, self.limit, self.window, self.end - now
+        place = hash(meter.key) & self._mask
+        shard, carried = self.current[place], self.previous[place].get(meter.key, 0)
+        counted = shard.get(meter.key, 0)
+        load = sliding_load(carried, counted, left, window)
         if self.gate and load + (cost or 1) > limit:
             wait = sliding_wait(carried, counted, limit - (cost or 1), left, window)
             return Reading(meter, False, max(0, limit - load), sliding_reset(carried, counted, left, window), wait)
-        if cost:
-            if self.gate:
-                self._room.journal.append((shard, key, found))
-                self._room.held += found is None
-            elif found is None:
-                self._room.held += 1
-            shard[key] = counted = counted + cost
-            load += cost
-        return Reading(meter, True, limit - load, sliding_reset(carried, counted, left, window))
+        if cost:  # a tally
+            self._put(shard, meter.key, counted + cost)
+        return Reading(meter, True, limit - load - cost, sliding_reset(carried, counted + cost, left, window))
 
 
 class GcraRates(Counters[float]):
@@ -105,24 +131,38 @@ class GcraRates(Counters[float]):
         super().__init__(quota, room)
         self._pace = (quota.limit or 1) / quota.window  # a limit of 0 admits nothing, whatever drains
 
+    def charge(self, key: str, cost: float, value: str, now: float) -> tuple[float, float] | None:  # noqa: ARG002
+        """Charge, where there is room; see `Counters.charge`."""
+        if now >= self.end or now < self.start:
+            now = self.turn(now)
+        limit, pace = self.limit, self._pace
+        drained = (now - self.start) * pace
+        place = hash(key) & self._mask
+        empty_at = max(self._empty_at(place, key), drained)
+        level = empty_at - drained + cost
+        if level > limit * (1 + SLACK) or not cost:
+            return None
+        # No more than full: a generation that is two windows old is gone, and a tally must not outlive it.
+        self._put(self.current[place], key, min(empty_at + cost, drained + limit))
+        return max(0.0, limit - level), level / pace
+
     def take(self, meter: Meter, now: float) -> Reading:
         """Charge `meter` where the bucket has room for it."""
-        if not self.start <= now < self.end:
-            now = self.turn(now)
+        charged = self.charge(meter.key, meter.cost, "", now)
+        if charged is not None:
+            return Reading(meter, True, *charged)
+        now = self.turn(now)
         cost, limit, pace = meter.cost, self.limit, self._pace
         drained = (now - self.start) * pace
         place = hash(meter.key) & self._mask
-        empty_at = max(self._empty_at(place, meter.key), drained)
-        level = empty_at - drained
+        level = max(self._empty_at(place, meter.key), drained) - drained
         if self.gate and level + (cost or 1) > limit * (1 + SLACK):
             wait = gcra_wait(level, limit - (cost or 1), pace)
             return Reading(meter, False, max(0.0, limit - level), level / pace, wait)
-        if cost:
-            # No more than full: a generation that is two windows old is gone, and a tally must not outlive it.
-            self._put(self.current[place], meter.key, min(empty_at + cost, drained + limit))
-            level += cost
-        remaining = limit - level
-        return Reading(meter, True, max(0.0, remaining) if self.gate else remaining, level / pace)
+        if cost:  # a tally, of which no more is kept than a full bucket
+            self._put(self.current[place], meter.key, drained + limit)
+        remaining = limit - level - cost
+        return Reading(meter, True, max(0.0, remaining) if self.gate else remaining, (level + cost) / pace)
 
     def add(self, meter: Meter, amount: float, now: float) -> None:
         """Add `amount` at `now`; the bucket is never below empty or above full."""

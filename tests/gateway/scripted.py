@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aupgate.fields import Fields
 from aupgate.meters import Meter, Outcome, Post, Quota, Reading
 from aupgate.model import (
     Action,
@@ -35,7 +36,9 @@ def a_request(**given: Any) -> Request:
         "client": Client("192.0.2.7", "192.0.2.7", "192.0.2.7"),
         "now": 1_800_000_000.0,
     }
-    return Request(**{**parts, **given})
+    parts |= given
+    parts["fields"] = Fields(parts.pop("headers"))
+    return Request(**parts)
 
 
 def refusing(rule: str, status: int = 403) -> Finding:
@@ -87,7 +90,7 @@ class FaultyMeter(_Named):
 
 class FaultyReader(_Named):
     def meters(self, request: Request) -> Sequence[Meter]:
-        return [Meter(Quota(self.rules[0].name, "first", 1, 60.0), "faulty")]
+        return [Meter(Quota(self.rules[0].name, "first", 0, 60.0), "faulty")]  # nothing is looked at but what is over
 
     def on_readings(self, request: Request, readings: Sequence[Reading]) -> Sequence[Finding]:
         raise ZeroDivisionError("planted")

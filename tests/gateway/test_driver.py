@@ -37,7 +37,7 @@ def test_a_cancelled_inspection_is_cancelled_and_not_judged() -> None:
     engine, store = an_engine(Slow("slow")), MemoryStore(100)
 
     async def run() -> bool:
-        exchange = engine.open(a_request())
+        exchange = engine.open(a_request(headers=[(b"content-length", b"4")]))
         judge(exchange.head(), store, 1000.0)
         task = asyncio.create_task(judge_body(exchange.body(None, None), store, 1000.0))  # type: ignore[arg-type]
         await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from aupgate.driver import judge, judge_body
 from aupgate.enforcement import Enforcement, Switch
 from aupgate.engine import Engine, Exchange
 from aupgate.errors import StoreError
-from aupgate.meters import Outcome, PostKind, Quota, Settle
+from aupgate.meters import Outcome, PostKind, Quota, Reading, Settle
 from aupgate.model import Action, Clause, Finding, HeaderEdits, Message, Mode, OnError, ResponseHead, Verdict
 from aupgate.packs import ClauseIndex, Pack
 from aupgate.store.memory import MemoryStore
@@ -21,6 +21,7 @@ from tests.gateway import scripted
 from tests.gateway.scripted import Count, Judge, a_request, noting, refusing
 
 NOW = 1_800_000_000.0
+WITH_BODY = [(b"host", b"app.example"), (b"content-length", b"4")]
 ENDED = Outcome(200, 0, 10, 0.1, aborted=False)
 
 
@@ -151,7 +152,8 @@ FAULTY = {
 @pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.ENFORCE])
 def test_a_faulty_policy_follows_on_error(phase: str, on_error: OnError, mode: Mode) -> None:
     """Whatever phase fails: refused with 503 if on_error says so and the policy is enforced; always recorded."""
-    exchange, verdict = head(an_engine(Enforcement(FAULTY[phase]("faulty"), ceiling=mode, on_error=on_error)))
+    engine = an_engine(Enforcement(FAULTY[phase]("faulty"), ceiling=mode, on_error=on_error))
+    exchange, verdict = head(engine, headers=WITH_BODY)
     assert verdict.allow is (on_error is OnError.ALLOW or mode is Mode.OBSERVE)
     assert verdict.refusal is None or verdict.refusal.finding.status == 503
     assert [judgement.finding.rule for judgement in exchange.judgements] == ["internal.error"]
@@ -324,6 +326,29 @@ def test_a_lease_is_released_at_the_end() -> None:
     assert head(engine, store, id="c")[1].allow
 
 
+def test_a_refused_request_settles_nothing_but_what_tallies() -> None:
+    """Of a group that is refused only the tallies were charged; so only they are refunded."""
+    refunded = Settle(refund_unless=lambda outcome: outcome.status == 401)
+    kinds = [("full", 0, True), ("open", 5, True), ("tally", 5, False)]
+    quotas = [Quota(f"p.{name}", name, limit, 60.0, gate=gate, settle=refunded) for name, limit, gate in kinds]
+    exchange, verdict = head(an_engine(Enforcement(Count("p", *quotas))))
+    assert not verdict.allow
+    assert [post.meter.quota.name for post in exchange.end(ENDED)] == ["tally"]
+
+
+def test_policies_look_at_their_readings_only_when_something_is_over() -> None:
+    class Looking(Count):
+        looked = 0
+
+        def on_readings(self, request: Any, readings: Sequence[Reading]) -> Sequence[Finding]:
+            self.looked += 1
+            return super().on_readings(request, readings)
+
+    policy, store = Looking("p", Quota("p.first", "first", 2, 60.0)), MemoryStore(1000)
+    engine = an_engine(Enforcement(policy))
+    assert [(head(engine, store)[1].allow, policy.looked) for _ in range(3)] == [(True, 0), (True, 0), (False, 1)]
+
+
 @pytest.mark.parametrize("error", [StoreError("away"), ZeroDivisionError("planted")], ids=repr)
 @pytest.mark.parametrize("on_error", OnError)
 def test_a_store_that_fails_is_a_fault_of_the_policies_that_count(on_error: OnError, error: Exception) -> None:
@@ -353,22 +378,27 @@ class Memory:
 
 
 def inspected(engine: Engine, content: bytes = b"body") -> Verdict:
-    exchange, verdict = head(engine)
+    exchange, verdict = head(engine, headers=WITH_BODY)
     assert verdict.body_plan or verdict.observed_plan
     return asyncio.run(judge_body(exchange.body(Memory(content), None), MemoryStore(1000), NOW))  # type: ignore[arg-type]
 
 
 def test_a_body_is_held_only_where_a_policy_that_wants_it_is_enforced() -> None:
-    _, verdict = head(an_engine(Enforcement(scripted.Inspect("body"))))
+    _, verdict = head(an_engine(Enforcement(scripted.Inspect("body"))), headers=WITH_BODY)
     assert verdict.body_plan is not None
-    _, verdict = head(an_engine(Enforcement(scripted.Inspect("body"), ceiling=Mode.OBSERVE)))
+    _, verdict = head(an_engine(Enforcement(scripted.Inspect("body"), ceiling=Mode.OBSERVE)), headers=WITH_BODY)
     assert (verdict.body_plan, verdict.observed_plan is None) == (None, False)
 
 
+def test_nobody_is_asked_to_plan_for_a_body_that_a_request_cannot_have() -> None:
+    exchange, verdict = head(an_engine(Enforcement(scripted.FaultyBody("faulty"), on_error=OnError.REFUSE)))
+    assert verdict == Verdict()
+    assert exchange.judgements == ()
+
+
 def test_the_smallest_bound_holds_where_several_policies_want_the_body() -> None:
-    exchange, verdict = head(
-        an_engine(Enforcement(scripted.Inspect("a")), Enforcement(scripted.Inspect("b", max_size=10)))
-    )
+    engine = an_engine(Enforcement(scripted.Inspect("a")), Enforcement(scripted.Inspect("b", max_size=10)))
+    exchange, verdict = head(engine, headers=WITH_BODY)
     assert verdict.body_plan is not None
     assert verdict.body_plan.max_size == 10
     refusal = exchange.oversize().refusal

@@ -14,7 +14,7 @@ from aupgate.http import (
     retry_after,
     sf_string,
 )
-from aupgate.meters import Meter, MeterKind, Quota, Reading
+from aupgate.meters import Admitted, Meter, MeterKind, Plan, Planned, Quota, Reading
 from tests.gateway.scripted import a_request
 
 PATHS = [
@@ -229,6 +229,15 @@ def test_a_limit_that_refuses_is_the_tightest_with_nothing_left_until_the_reques
         reading("daily", left=3.0, resets=86400, retry=50.5, admitted=False),
     ]
     assert rate_limit_fields(readings)[1] == (b"ratelimit", b'"daily";r=0;t=51')
+
+
+@given(st.lists(st.tuples(st.integers(0, 3) | st.just(10**16), st.floats(0, 100), st.booleans()), max_size=4))
+def test_planned_readings_are_told_of_as_any(parts: list[tuple[int, float, bool]]) -> None:
+    kinds = [MeterKind.RATE if rate else MeterKind.LEASE for *_, rate in parts]
+    quotas = tuple(Quota(f"rate_limits.q{n}", f"q{n}", 10**17, 60.0, kind) for n, kind in enumerate(kinds))
+    planned = Planned(Plan(quotas, (0,) * len(quotas), (1,) * len(quotas)), ["192.0.2.7"])
+    admitted = Admitted(planned, [(left, resets) for left, resets, _ in parts])
+    assert rate_limit_fields(admitted) == rate_limit_fields(list(admitted))
 
 
 @pytest.mark.parametrize(

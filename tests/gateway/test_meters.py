@@ -2,7 +2,7 @@
 
 import pytest
 
-from aupgate.meters import KEEP, MeterKind, Quota, Settle
+from aupgate.meters import KEEP, Admitted, Meter, MeterKind, Plan, Planned, Quota, Reading, Settle
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,25 @@ def test_a_quota_knows_whether_it_is_announced_and_whether_its_charges_are_settl
 ) -> None:
     quota = Quota("limits.api", "api", 10, 60.0, kind, gate=gate, settle=settle)
     assert (quota.announced, quota.settles) == (announced, settles)
+
+
+RATE, LEASE = Quota("limits.api", "api", 10, 60.0), Quota("limits.open", "open", 5, 60.0, MeterKind.LEASE)
+PLAN = Plan((LEASE, RATE, RATE), (0, 1, 0), (1, 2, 1))
+PLANNED = Planned(PLAN, ["client", "account"], "id")
+
+
+def test_a_plan_knows_what_is_announced_and_what_is_settled() -> None:
+    assert (PLAN.announced, PLAN.settles) == ((1, 2), (0,))
+
+
+def test_planned_meters_are_a_sequence_of_meters() -> None:
+    meters = [Meter(LEASE, "client", 1, "id"), Meter(RATE, "account", 2, "id"), Meter(RATE, "client", 1, "id")]
+    assert list(PLANNED) == meters
+    assert (len(PLANNED), PLANNED[1], PLANNED[1:]) == (3, meters[1], meters[1:])
+
+
+def test_admitted_readings_are_a_sequence_of_readings() -> None:
+    admitted = Admitted(PLANNED, [(4, 60.0), (8, 30.0), (9, 0.0)])
+    readings = [Reading(meter, True, *left) for meter, left in zip(PLANNED, admitted.left, strict=True)]
+    assert list(admitted) == readings
+    assert (len(admitted), admitted[1], admitted[1:]) == (3, readings[1], readings[1:])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aupgate.meters import Meter, MeterKind, Post, PostKind, Quota, Reading, Window
+from aupgate.meters import Meter, MeterKind, Plan, Planned, Post, PostKind, Quota, Reading, Window
 from aupgate.store import Store
 
 NOON = 1_700_000_000.0 - 1_700_000_000.0 % 3600
@@ -22,7 +22,7 @@ NOON = 1_700_000_000.0 - 1_700_000_000.0 % 3600
 class Opened(Protocol):
     """A store under test. `post` returns when the changes are made."""
 
-    async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[list[Reading]]: ...
+    async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> Sequence[Sequence[Reading]]: ...
 
     async def post(self, posts: Sequence[Post], now: float) -> None: ...
 
@@ -33,7 +33,7 @@ class Immediate:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[list[Reading]]:
+    async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> Sequence[Sequence[Reading]]:
         return self.store.take(groups, now)
 
     async def post(self, posts: Sequence[Post], now: float) -> None:
@@ -57,6 +57,7 @@ GATING = st.builds(
     st.sampled_from(list(MeterKind)),
     st.sampled_from(list(Window)),
 )
+TALLYING = st.builds(Quota, st.just("tests.tally"), st.just("t"), SMALL, st.just(10.0), gate=st.just(False))
 METERS = st.builds(Meter, GATING, st.sampled_from(["k", "l"]), st.sampled_from([1, 1, 2, 0.5]), st.sampled_from("xyz"))
 PAUSES = st.sampled_from([0.0, 0.0, 0.125, 0.5, 3.0, 11.0, 61.0, 130.0])
 STEPS = st.lists(st.tuples(PAUSES, st.lists(METERS, min_size=1, max_size=4)), min_size=1, max_size=12)
@@ -121,6 +122,24 @@ class StoreContract:
         readings = (await store.take([[short, long]], NOON + 4))[0]
         assert [reading.admitted for reading in readings] == [False, False]
         assert [round(reading.retry_after) for reading in readings] == [6, 56]
+
+    @PROPERTY
+    @given(
+        quotas=st.lists(GATING | TALLYING, min_size=1, max_size=4, unique_by=lambda quota: (quota.name, quota.kind)),
+        steps=st.lists(st.tuples(PAUSES, st.sampled_from("kl"), st.sampled_from("xyz")), max_size=20),
+    )
+    async def test_a_planned_group_is_taken_as_its_meters_are(
+        self, quotas: list[Quota], steps: list[tuple[float, str, str]]
+    ) -> None:
+        plan = Plan(
+            tuple(quotas), tuple(n % 2 for n in range(len(quotas))), tuple(1 + n % 2 for n in range(len(quotas)))
+        )
+        planned, one_by_one, now = self.open(), self.open(), NOON
+        for pause, key, value in steps:
+            now += pause
+            meters = Planned(plan, [key, "k"], value)
+            expected = (await one_by_one.take([list(meters)], now))[0]
+            assert list((await planned.take([meters], now))[0]) == expected
 
     async def test_groups_know_nothing_of_each_other(self) -> None:
         store = self.open()

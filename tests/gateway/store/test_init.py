@@ -19,7 +19,7 @@ class Distant:
     def __init__(self) -> None:
         self.store = MemoryStore()
 
-    async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[list[Reading]]:
+    async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[Sequence[Reading]]:
         return self.store.take(groups, now)
 
     def post(self, posts: Sequence[Post], now: float) -> None:
