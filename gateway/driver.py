@@ -5,25 +5,20 @@ what the body phase asks for.
 """
 
 from aupgate.counting import Take
-from aupgate.engine import BodySteps, HeadSteps
+from aupgate.engine import BodySteps, Exchange
 from aupgate.model import Verdict
 from aupgate.store import Store
 
 
-def judge(steps: HeadSteps, store: Store, now: float) -> Verdict:
-    """Run `steps` to their verdict, taking meters from `store` at the time `now` (seconds since the epoch)."""
+def judge(exchange: Exchange, step: Take | Verdict, store: Store, now: float) -> Verdict:
+    """Return the verdict that `step` of `exchange` is or hangs on; `now` is in seconds since the epoch."""
+    if not isinstance(step, Take):
+        return step
     try:
-        take = next(steps)
-        while True:
-            try:
-                readings = store.take(take.groups, now)
-            except Exception as error:  # noqa: BLE001 - the engine decides what a fault of the store means
-                take = steps.throw(error)
-            else:
-                take = steps.send(readings)
-    except StopIteration as stop:
-        verdict: Verdict = stop.value
-        return verdict
+        answered = store.take(step.groups, now)
+    except Exception as error:  # noqa: BLE001 - the engine decides what a fault of the store means
+        return exchange.uncounted(step, error)
+    return exchange.counted(step, answered)
 
 
 async def judge_body(steps: BodySteps, store: Store, now: float) -> Verdict:

@@ -13,6 +13,9 @@ WHOLE: Final = 10_000
 """A share is counted in hundredths of a per cent."""
 
 
+_ENFORCE: Final = Mode.ENFORCE
+
+
 def _any_of(exempt: Sequence[Exempts]) -> Exempts | None:
     return (lambda request: any(exempts(request) for exempts in exempt)) if exempt else None
 
@@ -49,6 +52,7 @@ class Enforcement:
         self.on_error = on_error
         self._ceiling = ceiling
         self._share = round(share * WHOLE / 100)
+        self._whole = self._share == WHOLE
         self.exempts = _any_of(exempt)
         """Tells whether the operator exempted a request from the policy; None when nobody is."""
         self._switch = switch or Switch()
@@ -58,12 +62,12 @@ class Enforcement:
             for name, mode in (rules or {}).items()
             if mode is not ceiling
         }
-        self.uniform = not self._weaker and self._share == WHOLE
+        self.uniform = not self._weaker and self._whole
         """True when every rule has the policy's own mode for every client."""
 
     def mode(self, request: Request) -> Mode:
         """Return the mode of the policy as a whole for `request`."""
-        if self._ceiling is Mode.ENFORCE and (self._switch.observe or not self._in_share(request)):
+        if self._ceiling is _ENFORCE and (self._switch.observe or not (self._whole or self._in_share(request))):
             return Mode.OBSERVE
         return self._ceiling
 
@@ -76,7 +80,5 @@ class Enforcement:
         return self._rules[name]
 
     def _in_share(self, request: Request) -> bool:
-        if self._share == WHOLE:
-            return True
         digest = blake2b(f"{self.name}:{request.client.network}".encode(), digest_size=8).digest()
         return int.from_bytes(digest) % WHOLE < self._share

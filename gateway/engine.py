@@ -1,7 +1,8 @@
 """The engine: it runs the policies in order and judges what they find. It does no I/O.
 
-`Exchange.head`, `.body` and `.message` are generators: they yield what they need (`Take`, `Inspect`), are sent the
-answer, and return a `Verdict`. `aupgate.driver` runs them, with or without an event loop. The rules that always hold,
+`Exchange.head` and `.on_message` return a `Verdict`, or the `Take` that it hangs on. `.body` is a generator: it yields
+what it needs (`Take`, `Inspect`), is sent the answer, and returns a `Verdict`. `aupgate.driver` runs them, with or
+without an event loop. The rules that always hold,
 each a property test of its name: refuse trumps allow; observe never changes an outcome; exempt is exempt; off is
 absent; a faulty policy follows on_error; take is all or nothing; end runs exactly once.
 """
@@ -65,7 +66,6 @@ class Inspect:
     inspection: Coroutine[Any, Any, Inspection]
 
 
-HeadSteps = Generator[Take, Readings, Verdict]
 BodySteps = Generator[Take | Inspect, Any, Verdict]
 Counted = tuple[Judgement | None, tuple[Header, ...]]
 
@@ -123,7 +123,7 @@ class Engine:
 class Exchange:
     """One request on its way through the engine, and what must be settled when it ends."""
 
-    __slots__ = ("_ended", "_engine", "_plans", "_unsettled", "judgements", "request")
+    __slots__ = ("_edits", "_ended", "_engine", "_plans", "_unsettled", "judgements", "request")
 
     def __init__(self, engine: Engine, request: Request) -> None:
         self.request = request
@@ -132,15 +132,16 @@ class Exchange:
         self._engine = engine
         self._plans: list[tuple[Enforcement, InspectsBodies, BodyPlan]] = []
         self._unsettled: list[Meter] = []
+        self._edits: HeaderEdits | None = None
         self._ended = False
 
-    def head(self) -> HeadSteps:  # noqa: C901 - flat, because every request pays for every call and generator
-        """Judge the head. Needs at most one take."""
-        engine, request = self._engine, self.request
-        edits, refusal = self._sanitise()
+    def head(self) -> Take | Verdict:
+        """Judge the head. Return the verdict, or what must be counted before there is one."""
+        request = self.request
+        refusal = self._sanitise()
         if refusal is not None:
             return Verdict(refusal, self.judgements)
-        for enforcement, on_request, exempts in engine.request:
+        for enforcement, on_request, exempts in self._engine.request:
             if exempts is not None and exempts(request):
                 continue
             try:
@@ -149,21 +150,25 @@ class Exchange:
                 findings = (fault(enforcement, error),)
             if findings and (refusal := self._judge(enforcement, findings)) is not None:
                 return Verdict(refusal, self.judgements)
-        fields: tuple[Header, ...] = ()
         refusal, take = self._measure()
-        if take is not None:
-            try:
-                answered = yield take
-            except Exception as error:  # noqa: BLE001 - whatever a store raises follows the on_error of who counts
-                refusal = self._refused_by_fault(take, error)
-            else:
-                refusal, fields = self._counted(take, answered)
+        return self._conclude(refusal) if take is None else take
+
+    def counted(self, take: Take, answered: Readings) -> Verdict:
+        """Return the verdict on a head or message, once `take` was `answered`."""
+        refusal, fields = self._counted(take, answered)
+        return self._conclude(refusal, fields)
+
+    def uncounted(self, take: Take, error: Exception) -> Verdict:
+        """Return the verdict on a head or message, once the store failed to `take`."""
+        return self._conclude(self._refused_by_fault(take, error))
+
+    def _conclude(self, refusal: Judgement | None, fields: tuple[Header, ...] = ()) -> Verdict:
         if refusal is not None:
             return Verdict(refusal, self.judgements, fields)
-        if not (engine.body and request.may_have_body):
-            return Verdict(None, self.judgements, fields, edits)
+        if not (self._engine.body and self.request.may_have_body):
+            return Verdict(None, self.judgements, fields, self._edits)
         held, observed, refusal = self._plan_bodies()
-        return Verdict(refusal, self.judgements, fields, edits, held, observed)
+        return Verdict(refusal, self.judgements, fields, self._edits, held, observed)
 
     def body(self, body: Body, services: Services) -> BodySteps:
         """Judge the whole body. Needs an inspection for each policy that planned one, and at most one take."""
@@ -195,8 +200,8 @@ class Exchange:
         refusals = [self._judge(enforcement, [fault(enforcement, error)]) for enforcement, _, _ in self._plans]
         return Verdict(next((refusal for refusal in refusals if refusal is not None), None), self.judgements)
 
-    def on_message(self, message: Message) -> HeadSteps:
-        """Judge one websocket message. Needs at most one take."""
+    def on_message(self, message: Message) -> Take | Verdict:
+        """Judge one websocket message. Return the verdict, or what must be counted before there is one."""
         take = Take([[]])
         for enforcement, on_message, exempts in self._engine.message:
             if exempts is not None and exempts(self.request):
@@ -211,8 +216,7 @@ class Exchange:
                 return Verdict(refusal, self.judgements)
             if effects.meters:
                 take.ask(enforcement, effects.meters, self._engine.on_readings[enforcement.name], self.request)
-        refusal = yield from self._count(take)
-        return Verdict(refusal, self.judgements)
+        return take if take.asked else Verdict(None, self.judgements)
 
     # -- phases after forwarding ---------------------------------------------------------------------------------------
 
@@ -255,8 +259,7 @@ class Exchange:
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
-    def _sanitise(self) -> tuple[HeaderEdits | None, Judgement | None]:
-        made: HeaderEdits | None = None
+    def _sanitise(self) -> Judgement | None:
         for enforcement, sanitise, exempts in self._engine.sanitise:
             if exempts is not None and exempts(self.request):
                 continue
@@ -266,11 +269,14 @@ class Exchange:
                 wanted = (HeaderEdits(findings=(fault(enforcement, error),)),)
             for edits in wanted:
                 if (refusal := self._judge(enforcement, edits.findings)) is not None:
-                    return None, refusal
+                    return refusal
                 mode = enforcement.mode_of(edits.rule, self.request) if edits.rule else enforcement.mode(self.request)
                 if mode is Mode.ENFORCE:
-                    made = edits if made is None else HeaderEdits(made.remove | edits.remove, made.add + edits.add)
-        return made, None
+                    made = self._edits
+                    self._edits = (
+                        edits if made is None else HeaderEdits(made.remove | edits.remove, made.add + edits.add)
+                    )
+        return None
 
     def _measure(self) -> tuple[Judgement | None, Take | None]:
         """Ask every policy what to count."""

@@ -148,7 +148,7 @@ class Gateway:
         self.metrics.begin(request)
         exchange = self.engine.open(request)
         try:
-            return exchange, judge(exchange.head(), self.store, request.now)
+            return exchange, judge(exchange, exchange.head(), self.store, request.now)
         except BaseException:
             self.close(exchange, Outcome(500, 0, 0, 0.0, aborted=True))
             raise
@@ -192,7 +192,7 @@ class Gateway:
 
     def judge_message(self, exchange: Exchange, message: Message) -> Verdict:
         """Judge one websocket message of an exchange."""
-        return judge(exchange.on_message(message), self.store, time.time())
+        return judge(exchange, exchange.on_message(message), self.store, time.time())
 
     def refuse_unreadable(self, peer: str | None, finding: Finding) -> Answer:
         """Refuse what the listener could not even read as a request; no mode can let that pass."""

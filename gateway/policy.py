@@ -61,7 +61,10 @@ class Measures(Policy, Protocol):
         """Return what to count for this request."""
 
     def on_readings(self, request: Request, readings: Sequence[Reading]) -> Sequence[Finding]:
-        """Return what the readings show; they come in the order of the meters, without those of rules that are off."""
+        """Return what the readings show; they come in the order of the meters, without those of rules that are off.
+
+        It is asked only when a meter is refused or overdrawn: what is within its quota is no finding.
+        """
 
 
 @runtime_checkable

@@ -96,7 +96,7 @@ def _ask_upstream(gateway: Gateway) -> Any:
 
 async def _judge(gateway: Gateway, engine: Engine, request: Request, body: bytes) -> Verdict:
     exchange, store = engine.open(request), MemoryStore(MAX_KEYS)
-    verdict = judge(exchange.head(), store, request.now)
+    verdict = judge(exchange, exchange.head(), store, request.now)
     plan = verdict.body_plan or verdict.observed_plan
     if not verdict.allow or plan is None or not body:
         return verdict

@@ -7,6 +7,7 @@ from aupgate.driver import judge, judge_body
 from aupgate.enforcement import Enforcement
 from aupgate.engine import Engine
 from aupgate.meters import Quota
+from aupgate.model import Verdict
 from aupgate.packs import ClauseIndex
 from aupgate.store.memory import MemoryStore
 from tests.gateway import scripted
@@ -17,16 +18,21 @@ def an_engine(*policies: Any) -> Engine:
     return Engine([Enforcement(policy) for policy in policies], ClauseIndex([]))
 
 
+def judged(engine: Engine, store: MemoryStore, now: float) -> Verdict:
+    exchange = engine.open(a_request())
+    return judge(exchange, exchange.head(), store, now)
+
+
 def test_a_head_is_judged_without_an_event_loop() -> None:
     engine, store = an_engine(scripted.Count("p", Quota("p.first", "first", 1, 60.0))), MemoryStore(100)
-    verdicts = [judge(engine.open(a_request()).head(), store, 1000.0) for _ in range(2)]
+    verdicts = [judged(engine, store, 1000.0) for _ in range(2)]
     assert [verdict.allow for verdict in verdicts] == [True, False]
 
 
 def test_the_time_given_is_the_time_counted_by() -> None:
     engine, store = an_engine(scripted.Count("p", Quota("p.first", "first", 1, 60.0))), MemoryStore(100)
-    assert judge(engine.open(a_request()).head(), store, 1000.0).allow
-    assert judge(engine.open(a_request()).head(), store, 1000.0 + 121.0).allow
+    assert judged(engine, store, 1000.0).allow
+    assert judged(engine, store, 1000.0 + 121.0).allow
 
 
 def test_a_cancelled_inspection_is_cancelled_and_not_judged() -> None:
@@ -38,7 +44,7 @@ def test_a_cancelled_inspection_is_cancelled_and_not_judged() -> None:
 
     async def run() -> bool:
         exchange = engine.open(a_request(headers=[(b"content-length", b"4")]))
-        judge(exchange.head(), store, 1000.0)
+        judge(exchange, exchange.head(), store, 1000.0)
         task = asyncio.create_task(judge_body(exchange.body(None, None), store, 1000.0))  # type: ignore[arg-type]
         await asyncio.sleep(0)
         task.cancel()

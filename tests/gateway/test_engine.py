@@ -32,7 +32,7 @@ def an_engine(*enforcements: Enforcement, clauses: Sequence[Clause] = (), sinks:
 
 def head(engine: Engine, store: Any = None, **parts: Any) -> tuple[Exchange, Verdict]:
     exchange = engine.open(a_request(**parts))
-    return exchange, judge(exchange.head(), MemoryStore(1000) if store is None else store, NOW)
+    return exchange, judge(exchange, exchange.head(), MemoryStore(1000) if store is None else store, NOW)
 
 
 def outcome_of(verdict: Verdict) -> tuple[Any, ...]:
@@ -436,7 +436,7 @@ def test_only_an_enforced_policy_replaces_the_body() -> None:
 @pytest.mark.parametrize(("text", "allow"), [("hello", True), ("bad word", False), (b"bad bytes", False)])
 def test_a_websocket_message_is_judged(text: str | bytes, allow: bool) -> None:
     exchange, _ = head(an_engine(Enforcement(scripted.Listen("listen", "bad"))))
-    assert judge(exchange.on_message(Message(text)), MemoryStore(1000), NOW).allow is allow
+    assert judge(exchange, exchange.on_message(Message(text)), MemoryStore(1000), NOW).allow is allow
 
 
 def test_a_response_is_edited_by_enforced_policies_only() -> None:

@@ -24,6 +24,23 @@ def test_an_exchange_is_judged_settled_and_counted() -> None:
     assert 'aupgate_requests_total{outcome="passed",status="2xx"} 1.0' in gateway.metrics.render().decode()
 
 
+def test_an_exchange_that_cannot_be_settled_is_counted_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: Any) -> None:
+        raise OSError("planted")
+
+    gateway = a_gateway(Count("p", Quota("p.first", "first", 1, 60.0, kind=MeterKind.LEASE)))
+    monkeypatch.setattr(gateway.store, "post", away)
+    exchange, _ = gateway.open(a_request())
+    assert b"aupgate_requests_in_flight 1.0" in gateway.metrics.render()
+    gateway.close(exchange, ENDED)
+    shown = gateway.metrics.render()
+    assert b"aupgate_requests_in_flight 0.0" in shown
+    assert b'aupgate_requests_total{outcome="passed",status="2xx"} 1.0' in shown
+    assert "could not be settled" in caplog.text
+
+
 def test_everything_can_be_dropped_to_observe_at_once_and_back(caplog: pytest.LogCaptureFixture) -> None:
     gateway = a_gateway()
     from aupgate.enforcement import Enforcement

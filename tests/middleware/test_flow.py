@@ -156,13 +156,14 @@ async def test_a_client_that_leaves_before_the_last_chunk_is_not_forwarded() -> 
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [[(b"transfer-encoding", b"chunked")], [(b"content-length", b"4")], []],
+    ("version", "headers"),
+    [("1.1", [(b"transfer-encoding", b"chunked")]), ("1.1", [(b"content-length", b"4")]), ("2", [])],
     ids=["chunked", "with length", "HTTP/2 without length"],
 )
-async def test_a_held_body_travels_on_with_its_length(headers: list[tuple[bytes, bytes]]) -> None:
+async def test_a_held_body_travels_on_with_its_length(version: str, headers: list[tuple[bytes, bytes]]) -> None:
     app = App()
-    await call(app, a_gateway(Inspect("i")), http_scope(method="POST", headers=headers), body_messages(b"ab", b"cd"))
+    scope = http_scope(method="POST", http_version=version, headers=headers)
+    await call(app, a_gateway(Inspect("i")), scope, body_messages(b"ab", b"cd"))
     fields = dict(app.scopes[0]["headers"])
     assert fields[b"content-length"] == b"4"
     assert b"transfer-encoding" not in fields

@@ -23,6 +23,10 @@ def a_gateway(*policies: Any, **config: Any) -> Gateway:
     return gateway
 
 
+_FRAMING = {"POST": [(b"transfer-encoding", b"chunked")]}
+"""Without it, HTTP/1.1 requests have no body."""
+
+
 def http_scope(**given: Any) -> dict[str, Any]:
     """Return an HTTP scope as uvicorn makes it, with the parts in `given`."""
     path = given.get("path", "/")
@@ -36,7 +40,7 @@ def http_scope(**given: Any) -> dict[str, Any]:
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": b"",
-        "headers": [(b"host", b"app.example")],
+        "headers": [(b"host", b"app.example"), *_FRAMING.get(given.get("method", "GET"), ())],
         "client": ("198.51.100.7", 40000),
         "server": ("127.0.0.1", 8000),
         "state": {},

@@ -30,11 +30,13 @@ IDENTITY = [
     b"x-ms-client-principal-id", b"x-amzn-oidc-data", b"cf-access-authenticated-user-email", b"tailscale-user-login",
     b"oidc_claim_sub", b"shib-session-id", b"sm_user", b"iv-user", b"x-ssl-client-cert", b"x-ssl-client-s-dn",
     b"ssl-client-verify", b"x-client-cert", b"client-cert", b"client-cert-chain", b"x-client-verify",
+    b"x-consumer-username", b"x-credential-identifier", b"x-anonymous-consumer", b"x-userinfo",
 ]  # fmt: skip
 OVERRIDE = [
     b"x-original-url", b"X_Original_URL", b"x-rewrite-url", b"x-original-uri", b"x-http-method-override",
     b"X-HTTP-Method_Override", b"x-http-method", b"x-method-override", b"x-http-host-override", b"proxy", b"Proxy",
-    b"x-middleware-subrequest",
+    b"x-middleware-subrequest", b"script-name", b"Script_Name", b"path-info", b"x-script-name", b"x-sendfile-type",
+    b"x-accel-mapping",
 ]  # fmt: skip
 OWN = [b"x-request-id", b"X_Request_ID", b"x-aupgate-account", b"aupgate-standing"]
 LEGITIMATE = [

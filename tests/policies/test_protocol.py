@@ -93,6 +93,8 @@ REFUSED = [
     ("chunked in HTTP/2", with_fields(CHUNKED, version="2"), "framing"),
     ("a coding under an alias", with_fields((b"transfer_encoding", b"chunked")), "framing"),
     ("a length under an alias", with_fields((b"Content_Length", b"5")), "framing"),
+    ("a type under an alias", with_fields((b"Content_Type", b"application/json")), "framing"),
+    ("a content coding under an alias", with_fields((b"Content_Encoding", b"gzip")), "framing"),
     ("a carriage return in a value", with_fields((b"x-note", b"a\rb")), "syntax"),
     ("a line feed in a value", with_fields((b"x-note", b"a\nb")), "syntax"),
     ("a folded value", with_fields((b"x-note", b"a\r\n b")), "syntax"),

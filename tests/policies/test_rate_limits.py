@@ -207,7 +207,7 @@ class Gate:
     def enter(self, request: Request) -> "Iterator[bool]":
         """Yield whether the request may pass, and end it when the iterator is asked again."""
         exchange = self.engine.open(request)
-        yield judge(exchange.head(), self.store, request.now).allow
+        yield judge(exchange, exchange.head(), self.store, request.now).allow
         self.store.post(exchange.end(OUTCOME), request.now)
 
 

@@ -62,6 +62,21 @@ def test_an_ambiguous_or_broken_response_is_refused_and_its_connection_never_use
 
 
 @both_loops
+def test_a_response_that_would_end_with_its_connection_is_not_whole_when_we_cut_it(tmp_path: Path, loop: Loop) -> None:
+    async def work() -> None:
+        async with RawServer(tmp_path / "s", saying(OK + b"\r\nhello")) as server:
+            upstreams = Upstreams.from_urls([server.url])
+            response = await upstreams.send(b"GET", b"/", HOST)
+            assert await response.next_chunk() == b"hello"
+            upstreams.close()
+            with pytest.raises(UpstreamProtocolError, match="ended inside a response"):
+                await response.next_chunk()
+            response.close()
+
+    run_on(loop, work())
+
+
+@both_loops
 @whole_and_byte_by_byte
 @pytest.mark.parametrize(
     ("method", "answer", "close", "expected", "used_again"),
@@ -102,6 +117,12 @@ def test_an_ambiguous_or_broken_response_is_refused_and_its_connection_never_use
             b"GET", b"HTTP/1.1 304 N\r\nContent-Length: 5\r\n\r\n", False, (304, b""), True, id="304 with a length"
         ),
         pytest.param(b"GET", b"HTTP/1.1 204 No\r\n\r\nhello", False, (204, b""), False, id="204 with a body"),
+        pytest.param(
+            b"GET", b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", False, (204, b""), False, id="204 with a length"
+        ),
+        pytest.param(
+            b"GET", b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n", False, (204, b""), False, id="204 chunked"
+        ),
         pytest.param(
             b"GET",
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
