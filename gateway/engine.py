@@ -130,8 +130,8 @@ class Exchange:
         self.judgements: tuple[Judgement, ...] = ()
         """Everything found so far, enforced or observed."""
         self._engine = engine
-        self._plans: list[tuple[Enforcement, InspectsBodies, BodyPlan]] = []
-        self._unsettled: list[Meter] = []
+        self._plans: tuple[tuple[Enforcement, InspectsBodies, BodyPlan], ...] = ()
+        self._unsettled: Sequence[Meter] = ()
         self._edits: HeaderEdits | None = None
         self._ended = False
 
@@ -313,9 +313,9 @@ class Exchange:
         fields = rate_limit_fields(answered[0])
         charged = settling(answered)
         if charged is not None:
-            self._unsettled += charged
+            self._unsettled = [*self._unsettled, *charged] if self._unsettled else charged
             return None, fields
-        self._unsettled += settling_of_some(answered)
+        self._unsettled = [*self._unsettled, *settling_of_some(answered)]
         refusal: Judgement | None = None
         for enforcement, on_readings, places in take.asked:
             try:
@@ -342,7 +342,7 @@ class Exchange:
                 refusal = refusal or self._judge(enforcement, [fault(enforcement, error)])
                 continue
             if plan is not None:
-                self._plans.append((enforcement, policy, plan))
+                self._plans += ((enforcement, policy, plan),)
         if not self._plans:
             return None, None, refusal
         return self._smallest_plan(Mode.ENFORCE), self._smallest_plan(Mode.OBSERVE), refusal

@@ -35,6 +35,13 @@ class Forward:
     size: int | None
 
 
+_NO_CHUNKS: Final[Iterator[bytes]] = iter(())
+
+
+def _message(body: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
 class Held:
     """Collects a whole body into the spool, has it judged, and replays it to the application.
 
@@ -42,33 +49,29 @@ class Held:
     was held is replayed, and the rest streams on.
     """
 
+    __slots__ = ("_chunks", "_exchange", "_gateway", "_left", "_next", "_plan", "_receive", "_spool")
+
     def __init__(self, gateway: "Gateway", exchange: "Exchange", plan: BodyPlan, receive: Receive) -> None:
         self._gateway = gateway
         self._exchange = exchange
         self._plan = plan
         self._receive = receive
         self._spool = gateway.spools.open()
-        self._chunks: Iterator[bytes] = iter(())
+        self._chunks: Iterator[bytes] = _NO_CHUNKS
         self._left = 0
         self._next: Any = None
 
     async def collect(self) -> Forward | Refused | None:
         """Return what becomes of the body; None when the client went away, and nothing may be forwarded."""
-        more = True
-        while more:
+        while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 return None
-            chunk, more = message.get("body", b""), message.get("more_body", False)
-            fault = self._add(chunk)
-            if fault is None:
-                continue
-            if fault.refusal is not None:
-                return Refused(fault.refusal, unread=more)
-            self._next = message
-            self._replay(self._spool.chunks(), self._spool.size)
-            return Forward(None)
-        return await self._judge()
+            fault = self._add(message.get("body", b""))
+            if fault is not None:
+                return self._end_holding(fault, message)
+            if not message.get("more_body", False):
+                return await self._judge(message)
 
     def _add(self, chunk: bytes) -> Verdict | None:
         """Hold one more chunk; return the verdict on it when it cannot be held."""
@@ -80,18 +83,32 @@ class Held:
             return self._exchange.fault(error)
         return None
 
-    async def _judge(self) -> Forward | Refused:
-        self._next = {"type": "http.request", "body": b"", "more_body": False}
-        if self._spool.size == 0:
+    def _end_holding(self, fault: Verdict, message: Any) -> Forward | Refused:
+        """Return what becomes of a body that cannot be held from `message` on."""
+        if fault.refusal is not None:
+            return Refused(fault.refusal, unread=message.get("more_body", False))
+        self._next = message
+        self._replay(self._spool.chunks(), self._spool.size)
+        return Forward(None)
+
+    async def _judge(self, last: Any) -> Forward | Refused:
+        """Have the whole body judged; `last` is the message that it ended with."""
+        size = self._spool.size
+        if size == 0:
+            self._next = _message(b"")
             return Forward(0)
         verdict = await self._gateway.judge_body(self._exchange, self._spool)
         if verdict.refusal is not None:
             return Refused(verdict.refusal, unread=False)
         if verdict.replacement is not None:
-            self._replay(iter([verdict.replacement]), len(verdict.replacement))
+            size = len(verdict.replacement)
+            self._next = _message(verdict.replacement)
+        elif size == len(last.get("body", b"")):  # most bodies come in one message, which can be had again as it is
+            self._next = last
         else:
-            self._replay(self._spool.chunks(), self._spool.size)
-        return Forward(self._left)
+            self._next = _message(b"")
+            self._replay(self._spool.chunks(), size)
+        return Forward(size)
 
     def _replay(self, chunks: Iterator[bytes], size: int) -> None:
         self._chunks, self._left = chunks, size
@@ -101,9 +118,10 @@ class Held:
         if self._left > 0:
             chunk = next(self._chunks)
             self._left -= len(chunk)
-            if self._left > 0 or self._next["more_body"] or self._next["body"]:
-                return {"type": "http.request", "body": chunk, "more_body": True}
+            if self._left > 0 or self._next.get("more_body", False) or self._next.get("body", b""):
+                return _message(chunk, more=True)
             self._next = {**self._next, "body": chunk}
+        # The spool's memory is free before the application works on the body.
         message, self._next = self._next, None
         self._spool.close()
         return message or await self._receive()

@@ -4,7 +4,6 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -142,7 +141,7 @@ def _elsewhere(config: Path | None, problems: Sequence[Problem], *, serving: boo
     environ = {name: text for name, text in os.environ.items() if name not in blamed}
     try:
         document = Document.of(config)
-        sound = read(_without(deepcopy(document.raw), problems), environ=environ)
+        sound = read(_without(document.raw, problems), environ=environ)
     except ConfigError:  # it is no TOML, or does not hold together without what was taken out
         return []
     return _attempt(lambda: _build(replace(sound, base=document.base, _document=document), serving=serving))[1]

@@ -51,9 +51,18 @@ def members(content: Spool, type_: str, allowance: Allowance) -> Iterator[Member
     return _stream(content, type_, allowance) if type_ in STREAMS else _OPENERS[type_](content, allowance)
 
 
-def hidden_members(content: Spool, end: int, allowance: Allowance) -> Iterator[Member]:
-    """Yield what is in the ZIP whose end record is at `end` of `content`, as `hidden` finds it; as `members` does."""
-    return _zip(content, allowance, end)
+Opener = Callable[[Allowance], Iterator[Member]]
+
+
+def opener(content: Spool, type_: str) -> Opener | None:
+    """Return what yields the members of `content`, as `members` does; None when it neither is an archive nor hides one.
+
+    `type_` is as `signatures.detect` or `signatures.detect_signature` names it.
+    """
+    if opens(type_):
+        return lambda allowance: members(content, type_, allowance)
+    end = hidden(content, type_)
+    return None if end < 0 else lambda allowance: _zip(content, allowance, end)
 
 
 def hidden(content: Spool, type_: str) -> int:

@@ -14,10 +14,17 @@ from quopri import decodestring
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from multipart import MultipartError, MultipartSegment, PushMultipartParser
-
 from aupgate.inspection.spool import CHUNK, Spool
 from aupgate.values import value
+
+try:
+    from multipart import MultipartError, MultipartSegment, PushMultipartParser
+except ModuleNotFoundError:
+    raise
+except ImportError as error:  # old versions of python-multipart install a package of the same name, which goes first
+    raise ImportError(
+        f'{error}: it is hidden by the package "python-multipart", install python-multipart>=0.0.18', name="multipart"
+    ) from error
 
 MAX_HEADERS: Final = 8
 """Header fields of one part; RFC 7578 knows three."""

@@ -23,13 +23,14 @@ from aupgate.inspection.bounds import Allowance, ArchiveError, Bounds
 from aupgate.inspection.multipart import MultipartShapeError, Part, parts
 from aupgate.inspection.scanners.base import Answer, Scanner, ScanResult
 from aupgate.inspection.scanners.registry import parse
-from aupgate.inspection.signatures import PLAIN, UNKNOWN, ZIP, detect
+from aupgate.inspection.signatures import PLAIN, UNKNOWN, ZIP, detect, detect_signature
 from aupgate.inspection.spool import CHUNK, Spool, SpoolFactory
-from aupgate.inspection.structure import damage
+from aupgate.inspection.structure import can_break, damage
 from aupgate.inspection.threads import run
 from aupgate.inspection.types import DOCUMENT, MEDIA, agrees, claimed_family, family, missing_signature
 from aupgate.model import Defect, Examination, FileSummary
 from aupgate.policy import Body
+from aupgate.values import value
 
 T = TypeVar("T")
 
@@ -42,13 +43,17 @@ _SHOWN: Final = 200
 _TOGETHER: Final = 32
 """Members that are unpacked ahead, of 64 KiB together and the last of any size."""
 
+AT_ONCE: Final = 2048
+"""Bytes of a multipart body in memory that is taken apart on the event loop: the way to a thread and back costs more
+than a form does that people fill in, and one made of as many parts as fit costs half a millisecond."""
+
 _THREADS: Final = min(4, os.cpu_count() or 1)
 
 _NO_FILES: Final = frozenset(
-    {"application/x-www-form-urlencoded", "application/json", "application/x-ndjson", "application/graphql"}
+    {b"application/x-www-form-urlencoded", b"application/json", b"application/x-ndjson", b"application/graphql"}
 )
 """Types of bodies that are data for the application and no file: scanned, but not asked what they claim to be."""
-_NO_FILE_PREFIXES: Final = ("application/grpc",)
+_NO_FILE_PREFIX: Final = "application/grpc"
 
 _ANSWERS: Final[Mapping[Answer, tuple[str, str]]] = {
     Answer.INFECTED: ("infected", "malware was found"),
@@ -88,23 +93,29 @@ class FilePipeline:
             scanner.close()
 
     async def _examine_body(self, body: Spool, content_type: bytes, name: str, report: "_Report") -> None:
-        declared = media_type(content_type)
-        if content_type.strip().lower().startswith(b"multipart/"):
+        kind = content_type.partition(b";")[0].strip(b" \t").lower()
+        if kind in _NO_FILES:
+            await self._examine_content(body, detect_signature(body), name, report)
+        elif kind.strip().startswith(b"multipart/"):
             await self._examine_parts(body, content_type, report)
-        elif declared in _NO_FILES or declared.endswith("+json") or declared.startswith(_NO_FILE_PREFIXES):
-            await self._examine_content(body, detect(body), name, report)
+        elif (declared := media_type(kind)).endswith("+json") or declared.startswith(_NO_FILE_PREFIX):
+            await self._examine_content(body, detect_signature(body), name, report)
         else:
             await self._examine_file(body, name, declared, report)
 
     async def _examine_parts(self, body: Spool, content_type: bytes, report: "_Report") -> None:
-        found, shape = await self._run(_take_apart, body, content_type, self._bounds.max_parts)
+        if body.size <= AT_ONCE and not body.on_disk:
+            found, shape = _take_apart(body, content_type, self._bounds.max_parts)
+        else:
+            found, shape = await self._run(_take_apart, body, content_type, self._bounds.max_parts)
         if shape:
             report.add("malformed", "", shape)
-        for part in found:
+        for index, part in enumerate(found):
+            await _take_turns(index)
             with body.factory.open() as spool:
                 await self._copy(body, part, spool)
                 if part.filename is None:
-                    await self._examine_content(spool, detect(spool), part.name, report)
+                    await self._examine_content(spool, detect_signature(spool), part.name, report)
                 elif part.filename or part.size:  # a browser sends an empty part for a file that was not chosen
                     await self._examine_file(spool, part.filename, part.type, report)
 
@@ -125,7 +136,8 @@ class FilePipeline:
         report.files.append(FileSummary(name, type_ or ZIP, content.size, content.sha256))
         if content.size:  # nothing can be no disguise, and is no more than an upload that nobody filled
             self._check_claims(content, name, declared, (signature, type_), report)
-        report.check("corrupt", name, await self._run(damage, content, signature))
+        if can_break(signature):
+            report.check("corrupt", name, await self._run(damage, content, signature))
         await self._examine_content(content, signature, name, report)
 
     def _check_claims(
@@ -140,43 +152,46 @@ class FilePipeline:
         report.check("corrupt", name, missing_signature(name, declared, signature))
 
     async def _examine_content(self, content: Spool, type_: str, where: str, report: "_Report") -> None:
-        await self._look_inside(content, type_, _Place(where, 1, Allowance(self._bounds, content.size)), report)
+        if opener := archives.opener(content, type_):
+            place = _Place(where, 1, type_, Allowance(self._bounds, content.size))
+            await self._look_inside(opener, place, report)
         await self._scan(content, where, report)
 
-    async def _look_inside(self, content: Spool, type_: str, place: "_Place", report: "_Report") -> None:
-        """Examine the members of `content`, if it is an archive or ends with one."""
-        if archives.opens(type_):
-            members = archives.members(content, type_, place.allowance)
-        elif (end := archives.hidden(content, type_)) >= 0:
-            members = archives.hidden_members(content, end, place.allowance)
-        else:
-            return
+    async def _look_inside(self, opener: archives.Opener, place: "_Place", report: "_Report") -> None:
+        """Examine the members of an archive."""
         try:
             place.allowance.descend(place.depth)
-            with closing(_Walk(members)) as walk:
+            with closing(_Walk(opener(place.allowance))) as walk:
                 while found := await self._run(walk.advance):
-                    for member in found:
-                        await self._examine_member(member, type_, place, report)
+                    for index, member in enumerate(found):
+                        await _take_turns(index)
+                        await self._examine_member(member, place, report)
         except ArchiveError as error:
             report.add(error.kind, place.where, error.detail)
 
-    async def _examine_member(self, member: Member, outer: str, place: "_Place", report: "_Report") -> None:
+    async def _examine_member(self, member: Member, place: "_Place", report: "_Report") -> None:
         where = f"{place.where}/{member.name}" if member.name else place.where
         if member.content is None:
             if not report.has(member.kind):
                 report.add(member.kind, where, f"a file in the archive {member.obstacle}")
             return
-        inner = detect(member.content)
-        # A compressed tar is one archive, not two.
-        depth = place.depth if archives.is_stream(outer) and inner == archives.TAR else place.depth + 1
-        await self._look_inside(member.content, inner, _Place(where, depth, place.allowance), report)
+        inner = detect_signature(member.content)
+        if opener := archives.opener(member.content, inner):
+            # A compressed tar is one archive, not two.
+            depth = place.depth if archives.is_stream(place.type) and inner == archives.TAR else place.depth + 1
+            await self._look_inside(opener, _Place(where, depth, inner, place.allowance), report)
         await self._scan(member.content, where, report)
 
     async def _scan(self, content: Spool, where: str, report: "_Report") -> None:
         """Ask all scanners at once."""
         # One that failed on this body is not asked again, or a dead one would cost its time limit a thousand times.
-        scanners = [scanner for scanner in self._scanners if scanner.name not in report.failed]
+        scanners: Sequence[Scanner] = self._scanners
+        if report.failed:
+            scanners = [scanner for scanner in scanners if scanner.name not in report.failed]
         if not content.size or not scanners:
+            return
+        if len(scanners) == 1:  # without a task, which would cost more than most scans
+            report.take(await scanners[0].scan(content), where, content)
             return
         async with asyncio.TaskGroup() as group:
             scans = [group.create_task(scanner.scan(content)) for scanner in scanners]
@@ -187,17 +202,26 @@ class FilePipeline:
         return await run(self._threads, functools.partial(work, *arguments))
 
 
-class _Place:
-    """Where in a body an archive is, how deep, and what it may still unfold into."""
+async def _take_turns(index: int) -> None:
+    """Let others have the event loop before each content but the first: many small ones together are much."""
+    if index:
+        await asyncio.sleep(0)
 
-    def __init__(self, where: str, depth: int, allowance: Allowance) -> None:
-        self.where = where
-        self.depth = depth
-        self.allowance = allowance
+
+@value
+class _Place:
+    """Where in a body an archive is, how deep, of which type, and what it may still unfold into."""
+
+    where: str
+    depth: int
+    type: str
+    allowance: Allowance
 
 
 class _Report:
     """What was found so far in one body."""
+
+    __slots__ = ("defects", "failed", "files")
 
     def __init__(self) -> None:
         self.defects: list[Defect] = []

@@ -84,7 +84,9 @@ _STARTS: Final = (
     (b"\x00\x01\x00\x00\x00", "font/ttf"),
 )
 
-_ANY_START: Final = tuple(start for start, _ in _STARTS)
+_STARTS_BY_BYTE: Final = {
+    each[:1]: tuple((start, type_) for start, type_ in _STARTS if start[0] == each[0]) for each, _ in _STARTS
+}
 
 _CHUNKED: Final = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 _BRANDS: Final = {
@@ -97,10 +99,20 @@ _ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 
 def detect(content: Spool) -> str:
     """Return the media type of `content`. A ZIP is `application/zip`: what it is more exactly, its entries say."""
+    return detect_signature(content) or _text(content.read(0, _HEAD))
+
+
+def detect_signature(content: Spool) -> str:
+    """Return the media type that a signature in `content` says; empty for text, and for what is unknown."""
     head = content.read(0, _HEAD)
-    if head.startswith(_ANY_START):
-        return next(type_ for start, type_ in _STARTS if head.startswith(start))
-    return next((type_ for look in _READERS if (type_ := look(head))), "") or _far(content) or _text(head)
+    first = head[:1]
+    for start, type_ in _STARTS_BY_BYTE.get(first, ()):
+        if head.startswith(start):
+            return type_
+    for look in _READERS if first in _FIRST_BYTES else _ANY_BYTE:
+        if type_ := look(head):
+            return type_
+    return _far(content)
 
 
 def _program(head: bytes) -> str:
@@ -133,11 +145,14 @@ def _image(head: bytes) -> str:
     return ""
 
 
-def _film(head: bytes) -> str:
-    if head[4:8] == b"ftyp":
+def _boxes(head: bytes) -> str:
+    kind = head[4:8]
+    if kind == b"ftyp":
         return _BRANDS.get(head[8:12], "video/mp4")
-    if head[4:8] in _ATOMS and head[0] == 0:
-        return "video/quicktime"
+    return "video/quicktime" if kind in _ATOMS and head[0] == 0 else ""
+
+
+def _film(head: bytes) -> str:
     if head.startswith(b"\x1aE\xdf\xa3"):
         return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
     if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
@@ -147,27 +162,36 @@ def _film(head: bytes) -> str:
 
 def _sound(head: bytes) -> str:
     """Recognise MPEG audio without a tag by one legal frame header. Sound is let pass anyway."""
-    if len(head) < 4 or head[0] != 0xFF or is_text(head):
+    if len(head) < 4 or head[0] != 0xFF:
         return ""
     if head[1] & 0xF6 == 0xF0:
-        return "audio/aac"
+        return "" if is_text(head) else "audio/aac"
     legal = head[1] & 0xE0 == 0xE0 and head[1] & 0x06 and head[1] & 0x18 != 0x08 and head[2] & 0xF0 != 0xF0
-    return "audio/mpeg" if legal and head[2] & 0x0C != 0x0C else ""
+    return "audio/mpeg" if legal and head[2] & 0x0C != 0x0C and not is_text(head) else ""
 
 
-def _document(head: bytes) -> str:
+def _pdf(head: bytes) -> str:
     # ISO 32000-2, annex: readers accept the header anywhere in the first 1,024 bytes, so it must be found there.
-    if b"%PDF-" in head[:1024]:
-        return "application/pdf"
+    return "application/pdf" if b"%" in head and b"%PDF-" in head[:1024] else ""
+
+
+def _compressed(head: bytes) -> str:
     if re.match(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", head):
         return "application/x-bzip2"
-    if re.match(rb"[\x50-\x5f]\x2a\x4d\x18", head):  # a skippable frame, which parallel zstd begins with (RFC 8878)
-        return "application/zstd"
+    # A skippable frame, which parallel zstd begins with (RFC 8878).
+    return "application/zstd" if re.match(rb"[\x50-\x5f]\x2a\x4d\x18", head) else ""
+
+
+def _book(head: bytes) -> str:
     return "application/x-mobipocket-ebook" if head[60:68] == b"BOOKMOBI" else ""
 
 
 def _tar(head: bytes) -> str:
-    return "application/x-tar" if is_tar_header(head[:512]) else ""
+    return "application/x-tar" if head[148:149] in _CHECKSUM and is_tar_header(head[:512]) else ""
+
+
+_CHECKSUM: Final = b" \x0001234567"
+"""What the field with the checksum of a tar header may begin with."""
 
 
 def is_tar_header(block: bytes) -> bool:
@@ -175,7 +199,7 @@ def is_tar_header(block: bytes) -> bool:
     if len(block) < 512 or not block[0]:
         return False
     field = block[148:156].strip(b" \x00")
-    if not re.fullmatch(rb"[0-7]{1,7}", field):
+    if not _OCTAL(field):
         return False
     plain = sum(block) - sum(block[148:156]) + 8 * 0x20
     # Some old programs summed signed bytes, and readers accept either.
@@ -183,12 +207,21 @@ def is_tar_header(block: bytes) -> bool:
     return int(field, 8) in (plain, signed)
 
 
-_READERS: Final[tuple[Callable[[bytes], str], ...]] = (_program, _image, _film, _sound, _document, _tar)
+_OCTAL: Final = re.compile(rb"[0-7]{1,7}").fullmatch
+
+_Readers = tuple[Callable[[bytes], str], ...]
+_READERS: Final[_Readers] = (_program, _image, _boxes, _film, _sound, _pdf, _compressed, _book, _tar)
+_ANY_BYTE: Final[_Readers] = (_boxes, _pdf, _book, _tar)
+"""The readers that say nothing of the first byte, or that it is zero."""
+_FIRST_BYTES: Final = frozenset(
+    {b"M", b"\xca", b"R", b"F", b"B", b"\x00", b"\x1a", b"G", b"\xff", *(b"%c" % byte for byte in range(0x50, 0x60))}
+)
+"""First bytes of what all others recognise."""
 
 
 def _far(content: Spool) -> str:
     """Recognise a CD image, whose signature stands behind sixteen unused sectors, and a tar of no files."""
-    if content.read(0x8001, 5) in (b"CD001", b"BEA01", b"NSR02", b"NSR03"):
+    if content.size > 0x8001 and content.read(0x8001, 5) in (b"CD001", b"BEA01", b"NSR02", b"NSR03"):
         return "application/x-iso9660-image"
     empty = content.size in _EMPTY_TARS and not content.read(0, content.size).strip(b"\x00")
     return "application/x-tar" if empty else ""
@@ -200,21 +233,22 @@ _EMPTY_TARS: Final = (1024, 10_240)
 
 # What text may hold besides printable characters: tab, line ends, form feed, backspace, escape (terminal colours), and
 # the end of file that DOS wrote (0x1A).
-_NO_TEXT: Final = re.compile(rb"[\x00-\x07\x0e-\x19\x1c-\x1f\x7f]").search
+_TEXT: Final = bytes({*range(0x08, 0x0E), 0x1A, 0x1B, *range(0x20, 0x100)} - {0x7F})
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_ANY_BOM: Final = tuple(mark for mark, _ in _BOMS)
 
 
 def is_text(head: bytes) -> bool:
     """Return True when `head` holds no control character that text has no use for; UTF-16 needs its byte order mark."""
-    return bool(head) and _NO_TEXT(_narrow(head)) is None
+    return bool(head) and not _narrow(head).translate(None, _TEXT)
 
 
 def _narrow(head: bytes) -> bytes:
     """Return `head` without its byte order mark, and UTF-16 as UTF-8."""
-    for mark, encoding in _BOMS:
-        if head.startswith(mark):
-            return head[len(mark) :].decode(encoding, "replace").encode("utf-8", "replace")
-    return head
+    if not head.startswith(_ANY_BOM):
+        return head
+    mark, encoding = next(bom for bom in _BOMS if head.startswith(bom[0]))
+    return head[len(mark) :].decode(encoding, "replace").encode("utf-8", "replace")
 
 
 # Every expression in this file looks at 4 KiB at most, and takes time linear in that.
@@ -223,13 +257,14 @@ _HTML: Final = re.compile(
 ).match
 _XML_ROOT: Final = re.compile(rb"<(?:[a-z]+:)?(svg|html)[\s>]", re.IGNORECASE).search
 _XML_START: Final = re.compile(rb"<(?:\?xml\s|svg[\s>]|!doctype\s)", re.IGNORECASE).match
+_JSON: Final = re.compile(rb'\{\s*["}]|\[\s*["\[{\]0-9tfn-]').match
 _PHP: Final = re.compile(rb"<\?(?:php\b|=)", re.IGNORECASE).match
 
 
 def _text(head: bytes) -> str:
-    if not is_text(head):
-        return UNKNOWN
     text = _narrow(head)
+    if not head or text.translate(None, _TEXT):
+        return UNKNOWN
     if text.startswith(b"#!"):
         return "text/x-script"
     text = text.lstrip()
@@ -237,7 +272,7 @@ def _text(head: bytes) -> str:
         return "application/x-httpd-php"
     if text.startswith(b"<"):
         return _markup(text)
-    return "application/json" if re.match(rb'\{\s*["}]|\[\s*["\[{\]0-9tfn-]', text) else PLAIN
+    return "application/json" if _JSON(text) else PLAIN
 
 
 def _markup(text: bytes) -> str:

@@ -7,9 +7,12 @@ import threading
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from aupgate.errors import SpoolError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 MEMORY: Final = 64 * 1024
 """Bytes of one body that are held in memory unless configured."""
@@ -69,13 +72,15 @@ class Spool:
     room back.
     """
 
+    __slots__ = ("_closed", "_file", "_hash", "_memory", "factory", "size")
+
     def __init__(self, factory: SpoolFactory) -> None:
         self.factory = factory
         """Opens more spools of the same kind, as for the parts of this body."""
         self.size = 0
-        self._memory = bytearray()
+        self._memory: bytes | bytearray = b""
         self._file: BinaryIO | None = None
-        self._hash = sha256()
+        self._hash: _Hash | None = None  # of what is on disk; what is in memory is hashed when somebody asks
         self._closed = False
 
     def write(self, chunk: bytes) -> None:
@@ -84,13 +89,22 @@ class Spool:
             raise ValueError("the spool is closed, open a new one")
         self.factory.budget.take(len(chunk))
         self.size += len(chunk)
-        self._hash.update(chunk)
         if self._file is not None:
-            _write(self._file, chunk)
+            self._append(self._file, chunk)
             return
-        self._memory += chunk
+        if self._memory:
+            if isinstance(self._memory, bytes):
+                self._memory = bytearray(self._memory)
+            self._memory += chunk
+        else:
+            self._memory = bytes(chunk)  # no copy: most bodies come in one piece
         if self.size > self.factory.memory:
             self._spill()
+
+    def _append(self, file: BinaryIO, chunk: bytes) -> None:
+        if self._hash is not None:
+            self._hash.update(chunk)
+        _write(file, chunk)
 
     def _spill(self) -> BinaryIO:
         """Move what is in memory to a file that has no name, so that it ends with the process whatever happens."""
@@ -98,15 +112,17 @@ class Spool:
             file = tempfile.TemporaryFile(dir=self.factory.directory, buffering=0)  # noqa: SIM115 - lives as long as this
         except OSError as error:
             raise SpoolError(f"no file can be made in the spool's directory: {error.strerror}") from error
-        self._file = file
-        _write(file, bytes(self._memory))
-        self._memory = bytearray()
+        self._file, self._hash = file, sha256()
+        self._append(file, bytes(self._memory))
+        self._memory = b""
         return file
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the bytes written so far, in hexadecimal."""
-        return self._hash.hexdigest()
+        """SHA-256 of the bytes written so far, in hexadecimal. Raises `ValueError` once the spool is closed."""
+        if self._closed:
+            raise ValueError("the spool is closed, ask it for its SHA-256 before")
+        return (self._hash or sha256(self._memory)).hexdigest()
 
     @property
     def on_disk(self) -> bool:
@@ -124,7 +140,8 @@ class Spool:
     def read(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`: fewer only at the end."""
         if self._file is None:
-            return bytes(self._memory[offset : offset + length])
+            data = self._memory[offset : offset + length]  # of bytes as a whole, no copy
+            return data if isinstance(data, bytes) else bytes(data)
         return os.pread(self._file.fileno(), length, offset)
 
     def open(self) -> BinaryIO:
@@ -145,7 +162,7 @@ class Spool:
             return
         self._closed = True
         self.factory.budget.free(self.size)
-        self._memory = bytearray()
+        self._memory = b""
         if self._file is not None:
             self._file.close()
 

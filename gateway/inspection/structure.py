@@ -55,6 +55,11 @@ class _Window:
             yield
 
 
+def can_break(type_: str) -> bool:
+    """Return True when there is a walk for the media type, so that `damage` costs something."""
+    return type_ in _WALKS
+
+
 def damage(content: Spool, type_: str) -> str:
     """Return what is broken in `content` of media type `type_`; empty when nothing is, or when the type has no walk."""
     walk = _WALKS.get(type_)

@@ -23,6 +23,8 @@ def end_of_zip(content: Spool) -> int:
     """Return where the end record of a ZIP at the end of `content` is, whatever stands before; -1 without one."""
     base = max(0, content.size - _BACK)
     tail = content.read(base, _BACK)
+    if _END[3] not in tail:  # text, which need not be searched
+        return -1
     at = last = tail.rfind(_END)
     for _ in range(_MAX_CANDIDATES):
         if at < 0:
@@ -36,14 +38,16 @@ def end_of_zip(content: Spool) -> int:
 def _leads_to_directory(content: Spool, end: int, record: bytes) -> bool:
     """Return True when a header of the central directory stands where the end record says, or ZIP64's before it."""
     size, start = int.from_bytes(record[12:16], "little"), int.from_bytes(record[16:20], "little")
-    places = {end - size, start}
-    if end >= _LOCATOR_SIZE and content.read(end - _LOCATOR_SIZE, 4) == b"PK\x06\x07":
-        places |= _extended_places(content, end - _LOCATOR_SIZE)
-    return any(0 <= place < end and content.read(place, 4) == b"PK\x01\x02" for place in places)
-
-
-def _extended_places(content: Spool, locator: int) -> set[int]:
-    """Return where the directory may start by a ZIP64 end record, which stands right before its locator."""
+    if _is_directory(content, end - size, end) or _is_directory(content, start, end):
+        return True
+    locator = end - _LOCATOR_SIZE
+    if locator < 0 or content.read(locator, 4) != b"PK\x06\x07":
+        return False
+    # The ZIP64 end record stands right before its locator.
     record = content.read(max(0, locator - 56), 56)
     size, start = int.from_bytes(record[40:48], "little"), int.from_bytes(record[48:56], "little")
-    return {place for place in (locator - 56 - size, start) if place < content.size}
+    return _is_directory(content, locator - 56 - size, end) or _is_directory(content, start, end)
+
+
+def _is_directory(content: Spool, place: int, end: int) -> bool:
+    return 0 <= place < end and content.read(place, 4) == b"PK\x01\x02"

@@ -8,7 +8,7 @@ rule Eicar_Test_File
                   45 49 43 41 52 2D 53 54 41 4E 44 41 52 44 2D 41 4E 54 49 56 49 52 55 53 2D 54 45 53 54
                   2D 46 49 4C 45 21 24 48 2B 48 2A }
     condition:
-        filesize <= 128 and $file at 0
+        filesize <= 128 and uint32be(0) == 0x58354F21 and $file at 0
         and (filesize == 68 or for all i in (68 .. filesize - 1) :
             (uint8(i) == 0x20 or uint8(i) == 0x09 or uint8(i) == 0x0A or uint8(i) == 0x0D or uint8(i) == 0x1A))
 }

@@ -2,8 +2,10 @@
 
 import http.server
 import io
+import os
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -349,3 +351,11 @@ def test_what_is_accepted_another_parser_reads_in_the_same_way(at: int, less: in
         file.close()
     assert sorted((name, content) for name, _, _, content in found) == sorted(theirs)
     assert names == [name for _, name, _, _ in found if name is not None]
+
+
+def test_an_old_package_that_hides_the_parser_is_named(tmp_path: Path) -> None:
+    (tmp_path / "multipart").mkdir()
+    (tmp_path / "multipart" / "__init__.py").write_text("class FormParser: ...", encoding="utf-8")
+    command = [sys.executable, "-c", "import aupgate.inspection.multipart"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, check=False)
+    assert b"install python-multipart>=0.0.18" in done.stderr.splitlines()[-1]

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aupgate.errors import ConfigError, SpoolError
 from aupgate.inspection.bounds import Bounds
@@ -493,6 +495,47 @@ async def test_the_event_loop_goes_on_while_an_archive_is_unpacked(pipeline: Fil
     found = await examine(pipeline, zipped({"a": noise(3_000_000)}))
     assert found.defects == []
     assert len(ticks) > 50
+
+
+async def test_others_get_their_turn_between_the_parts_of_a_form(pipeline: FilePipeline, ticks: list[None]) -> None:
+    found = await examine(pipeline, form(*[(f"{n}", None, "", b"") for n in range(20)]), MULTIPART)
+    assert found.defects == []
+    assert len(ticks) >= 19
+
+
+CONTENTS = (
+    b"", b"text", b'{"a": [1, "b"]}', b"a=b&c=%50%4b", EICAR, EICAR + b"\n", b"<?php eval($_GET[1]);", ELF, PE, HTML,
+    SVG, JPEG[:4000], PNG, INFECTED, HARMLESS, gzipped(EICAR), tarred({"eicar.com": EICAR}), NESTED, PNG + INFECTED,
+    b"PK\x05\x06" * 30, b"\xff\xfea\x00", b"%PDF-1.4", bytes(1024),
+)  # fmt: skip
+TYPES = (
+    b"", b"application/json", b"Application/JSON ; charset=utf-8", b"application/problem+json", b"text/plain",
+    b"text/xml",
+    b"application/x-www-form-urlencoded", b"application/grpc+proto", b"image/png", b"application/json, text/plain",
+)  # fmt: skip
+CONTENT = st.lists(st.sampled_from(CONTENTS) | st.binary(max_size=20), max_size=3).map(b"".join)
+PART = st.tuples(
+    st.sampled_from(["a", "b"]),
+    st.sampled_from([None, "", "a.txt", "a.png", "a.zip", "a.php"]),
+    st.sampled_from(["", "text/plain", "image/png", "multipart/mixed"]),
+    CONTENT,
+)
+
+
+@given(
+    st.tuples(CONTENT, st.sampled_from(TYPES))
+    | st.tuples(st.lists(PART, max_size=4).map(lambda parts: form(*parts)), st.just(MULTIPART))
+    | st.tuples(CONTENT.map(lambda data: data + b"\r\n--BOUND--"), st.just(MULTIPART)),
+    st.sampled_from(["", "a.png", "a.txt"]),
+)
+@settings(deadline=None)
+def test_what_is_found_does_not_depend_on_where_the_work_is_done(
+    pipeline: FilePipeline, sent: tuple[bytes, bytes], name: str
+) -> None:
+    """A small body in memory is examined on the event loop, and one on disk in threads."""
+    data, type_ = sent
+    found = asyncio.run(examine(pipeline, data, type_, name))
+    assert found == asyncio.run(examine(pipeline, data, type_, name, memory=0))
 
 
 async def test_a_large_file_is_examined_in_little_memory(pipeline: FilePipeline) -> None:

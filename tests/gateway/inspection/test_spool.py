@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -102,8 +103,26 @@ def test_a_missing_directory_is_a_spool_error(tmp_path: Path) -> None:
     assert factory.budget.used == 0
 
 
-def test_a_closed_spool_takes_no_more() -> None:
+def test_a_closed_spool_takes_no_more_and_tells_no_hash_of_nothing() -> None:
     spool = Spool(SpoolFactory())
+    spool.write(b"x")
     spool.close()
     with pytest.raises(ValueError, match="closed"):
         spool.write(b"x")
+    with pytest.raises(ValueError, match="closed"):
+        _ = spool.sha256
+
+
+def test_a_body_in_one_piece_is_not_copied() -> None:
+    piece = b"0123456789"
+    with SpoolFactory().open() as spool:
+        spool.write(piece)
+        assert spool.read(0, 100) is piece
+
+
+def test_what_a_writer_does_with_its_buffer_later_changes_nothing() -> None:
+    buffer = bytearray(b"0123")
+    with SpoolFactory().open() as spool:
+        spool.write(cast("bytes", buffer))
+        buffer[0:4] = b"abcd"
+        assert spool.read(0, 4) == b"0123"
