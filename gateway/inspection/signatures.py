@@ -172,7 +172,7 @@ def _sound(head: bytes) -> str:
 
 def _pdf(head: bytes) -> str:
     # ISO 32000-2, annex: readers accept the header anywhere in the first 1,024 bytes, so it must be found there.
-    return "application/pdf" if b"%" in head and b"%PDF-" in head[:1024] else ""
+    return "application/pdf" if 0x25 in head and b"%PDF-" in head[:1024] else ""
 
 
 def _compressed(head: bytes) -> str:
@@ -187,11 +187,11 @@ def _book(head: bytes) -> str:
 
 
 def _tar(head: bytes) -> str:
-    return "application/x-tar" if head[148:149] in _CHECKSUM and is_tar_header(head[:512]) else ""
+    return "application/x-tar" if not head[148:156].strip(_CHECKSUM) and is_tar_header(head[:512]) else ""
 
 
 _CHECKSUM: Final = b" \x0001234567"
-"""What the field with the checksum of a tar header may begin with."""
+"""What the field with the checksum of a tar header is made of."""
 
 
 def is_tar_header(block: bytes) -> bool:

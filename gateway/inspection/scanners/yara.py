@@ -5,7 +5,7 @@ Measured with yara-x 1.23, which holds the interpreter's lock while it scans, an
     making a scanner, which maps 80 MiB of address space  15 µs, and much more where other threads run
     hop to a thread and back  60 µs
     what begins with no tag and as no picture, of any size  0.5 µs
-    what is searched    JSON behind a tag  64 KiB  52 µs    a picture  8 MB  7.3 ms    made to be slow  16 KiB  20 ms
+    what is searched    text behind a tag  64 KiB  52 µs    a picture  8 MB  7.3 ms    made to be slow  16 KiB  20 ms
 
 (A rule of one's own without a bound on the file's size costs between half a millisecond and three per MiB.) So what is
 small, in memory, and not searched by the built-in rules is scanned where it is, and nothing by rules of one's own. Each
