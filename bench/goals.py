@@ -65,9 +65,9 @@ GOALS: Final = (
         3,
     ),
     Goal(
-        "memory after all requests / after two tenths of them",
+        "memory after all requests / after half of them",
         Cell("clients", clients.row(clients.STEPS), clients.MEMORY),
-        Cell("clients", clients.row(2), clients.MEMORY),
+        Cell("clients", clients.row(clients.STEPS // 2), clients.MEMORY),
         1.05,
     ),
     Goal("aupgate serve to its first answer, seconds", Cell("startup", servers.EXAMPLE, startup.ANSWER), None, 1.5),

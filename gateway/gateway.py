@@ -164,7 +164,10 @@ class Gateway:
                 self.store.post(posts, exchange.request.now)
             for edit in edits:
                 fields = edit.apply(fields)
-        if REQUEST_ID not in [name.lower() for name, _ in fields]:
+        for name, _ in fields:
+            if name.lower() == REQUEST_ID:
+                break
+        else:
             fields.append((REQUEST_ID, exchange.request.id.encode()))
         fields += verdict.response_headers
         return fields

@@ -17,6 +17,7 @@ import radix
 
 from aupgate.errors import ConfigError, Problem
 from aupgate.fields import Fields
+from aupgate.memory import Memory
 from aupgate.model import Account, Client
 
 MAX_PEERS: Final = 65_536
@@ -33,6 +34,10 @@ class _Peer(NamedTuple):
     uncertain: Client
     trusted: bool
     private: bool
+
+
+def _said(told: tuple[str, bytes]) -> int:
+    return len(told[1])
 
 
 class ClientResolver:
@@ -57,12 +62,13 @@ class ClientResolver:
             self._trusted.add(str(ip_network(network, strict=False)))
         self._has_proxies = bool(trusted)
         self._peers: dict[str, _Peer] = {}
+        self._behind = Memory(self._walk, longest=512, size=_said)
 
     def resolve(self, peer: str | None, fields: Fields) -> Client:
         """Return the client behind the connection from the address `peer`, which is None on a unix socket."""
         known = self._peers.get(peer or "") or self._learn(peer or "")
         if known.trusted:
-            return self._behind(peer or "", known.client, fields)
+            return self._behind[peer or "", b",".join(fields.all(self._source))]
         if known.private and not self._configured and not FORWARDING.isdisjoint(fields.layout.places):
             return known.uncertain
         return known.client
@@ -82,10 +88,14 @@ class ClientResolver:
         self._peers[peer] = found
         return found
 
-    def _behind(self, peer: str, proxy: Client, fields: Fields) -> Client:
-        """Walk from the right over the proxies that are trusted; the first address that is not is the client."""
+    def _walk(self, told: tuple[str, bytes]) -> Client:
+        """Walk from the right over the proxies that are trusted; the first address that is not is the client.
+
+        `told` is the peer and what it says of whom it forwards for.
+        """
+        peer, said = told
         hops = [peer]
-        for text in self._entries(fields):
+        for text in self._entries(said):
             address = parse_address(text)
             if address is None:
                 break
@@ -93,12 +103,11 @@ class ClientResolver:
                 return Client(str(address), self._network(address), peer, tuple(reversed(hops)))
             hops.append(str(address))
         last = parse_address(hops[-1])
-        network = self._network(last) if last is not None else proxy.network
+        network = self._network(last) if last is not None else peer
         return Client(hops[-1], network, peer, tuple(reversed(hops[:-1])))
 
-    def _entries(self, fields: Fields) -> list[str]:
-        joined = b",".join(fields.all(self._source))
-        entries = [entry.strip() for entry in joined.decode("latin-1").rsplit(",", MAX_HOPS)[-MAX_HOPS:]][::-1]
+    def _entries(self, said: bytes) -> list[str]:
+        entries = [entry.strip() for entry in said.decode("latin-1").rsplit(",", MAX_HOPS)[-MAX_HOPS:]][::-1]
         return [_node(entry) for entry in entries] if self._source == b"forwarded" else entries
 
     def _trusts(self, address: IPv4Address | IPv6Address) -> bool:

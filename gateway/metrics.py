@@ -1,24 +1,19 @@
 """Prometheus metrics: plain counters on the request's path, made into metric families when somebody asks.
 
-The counters are those of one event loop, so that counting needs no lock.
+The counters are those of one event loop, so that counting needs no lock. The client library is imported when somebody
+asks for the first time: it takes a tenth of the time in which the middleware is imported.
 """
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aupgate.meters import Outcome
 from aupgate.model import INTERNAL_ERROR, Judgement, Request
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the duration histogram, in seconds."""
@@ -36,12 +31,10 @@ class UpstreamState(NamedTuple):
     """Connections that are kept for the next."""
 
 
-class Metrics(Collector):
+class Metrics:
     """The gateway's metrics, in a registry of their own. Also a `FindingSink`: findings are counted."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.registry.register(self)
         self._ended: Counter[tuple[int, bool, bool]] = Counter()
         self._findings: Counter[tuple[str, str, str, str]] = Counter()
         self._faults: Counter[str] = Counter()
@@ -86,10 +79,16 @@ class Metrics(Collector):
 
     def render(self) -> bytes:
         """Return the text exposition of all metrics."""
-        return generate_latest(self.registry)
+        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - see above
 
-    def collect(self) -> Iterator[Metric]:
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> "Iterator[Metric]":
         """Yield the metric families; called by the registry."""
+        from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 - see above
+
         requests = CounterMetricFamily(
             "aupgate_requests", "Exchanges ended, by who answered and class of status", labels=["outcome", "status"]
         )
@@ -130,7 +129,9 @@ class Metrics(Collector):
             classes[answered, f"{status // 100}xx" if status else "none"] += count
         return classes
 
-    def _duration_family(self) -> HistogramMetricFamily:
+    def _duration_family(self) -> "HistogramMetricFamily":
+        from prometheus_client.metrics_core import HistogramMetricFamily  # noqa: PLC0415 - see above
+
         below, buckets = 0, []
         for bound, count in zip((*map(str, BUCKETS), "+Inf"), self._durations, strict=True):
             below += count
@@ -138,7 +139,9 @@ class Metrics(Collector):
         return HistogramMetricFamily("aupgate_request_duration_seconds", "Whole exchanges", buckets, self._seconds)
 
 
-def _upstream_families(states: Iterable[UpstreamState]) -> Iterator[Metric]:
+def _upstream_families(states: Iterable[UpstreamState]) -> "Iterator[Metric]":
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 - see above
+
     up = GaugeMetricFamily("aupgate_upstream_up", "0 while the upstream is ejected", labels=["upstream"])
     failures = CounterMetricFamily(
         "aupgate_upstream_failures",
