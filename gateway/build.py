@@ -5,8 +5,8 @@ scans no uploads imports no scanner.
 """
 
 import logging
-import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -231,7 +231,9 @@ def _files(loaded: Loaded) -> FileInspector | None:
 def warn_of_shared_memory() -> None:
     """Warn when this looks like one of several server processes: each then counts for itself."""
     asked = os.environ.get("WEB_CONCURRENCY", "")
-    if multiprocessing.parent_process() is not None or (asked.isdecimal() and int(asked) > 1):
+    processes = sys.modules.get("multiprocessing.process")  # in a child, always; importing it here would take 12 ms
+    is_child = processes is not None and processes.parent_process() is not None
+    if is_child or (asked.isdecimal() and int(asked) > 1):
         _log.warning(
             "this looks like one of several worker processes, and store.url is memory://: "
             "each process counts limits for itself, so that clients get a multiple of every limit; run one worker"
