@@ -485,4 +485,4 @@ async def test_nothing_of_an_exchange_is_kept_after_it(tmp_path: Path) -> None:
     async with RawServer(tmp_path / "up", saying(HELLO)) as server, site(server.url) as gateway:
         await one_by_one(gateway, PLAIN * 20 + get("/"))
         gc.collect()
-        assert sum(isinstance(each, DirectExchange) for each in gc.get_objects()) <= 1
+        assert sum(type(each) is DirectExchange for each in gc.get_objects()) <= 1
