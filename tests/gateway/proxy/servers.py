@@ -1,7 +1,7 @@
 """Servers and clients for the tests of the proxy: raw ones that say exactly what they are told, and uvicorn."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -61,6 +61,20 @@ class RawServer:
 async def read_head(reader: asyncio.StreamReader) -> bytes:
     """Return one head; raises `IncompleteReadError` at the end of the connection."""
     return await reader.readuntil(b"\r\n\r\n")
+
+
+Loop = Callable[[], asyncio.AbstractEventLoop]
+
+
+def run_on(loop: Loop, work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` on a loop of this kind, within the guard."""
+
+    async def guarded() -> None:
+        async with asyncio.timeout(GUARD):
+            await work
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(guarded())
 
 
 def saying(answer: bytes, *, close: bool = False, byte_by_byte: bool = False) -> Handler:

@@ -3,9 +3,8 @@
 import asyncio
 import math
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import uvloop
@@ -14,24 +13,14 @@ from aupgate.proxy.connection import HEAD_LIMIT, Timeouts
 from aupgate.proxy.errors import ConnectionDied, UpstreamError, UpstreamProtocolError, UpstreamTimeout
 from aupgate.proxy.upstream import Upstreams
 from tests.gateway.proxy.hostile import CHUNKED, HOSTILE, OK
-from tests.gateway.proxy.servers import GUARD, HOST, RawServer, read_head, saying, until
+from tests.gateway.proxy.servers import GUARD, HOST, Loop, RawServer, read_head, run_on, saying, until
 
-Loop = Callable[[], asyncio.AbstractEventLoop]
 both_loops = pytest.mark.parametrize(
     "loop", [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
 )
 whole_and_byte_by_byte = pytest.mark.parametrize(
     "byte_by_byte", [pytest.param(False, id="whole"), pytest.param(True, id="byte by byte")]
 )
-
-
-def run_on(loop: Loop, work: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        async with asyncio.timeout(GUARD):
-            await work
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(guarded())
 
 
 async def fetch(upstreams: Upstreams, method: bytes = b"GET") -> tuple[int, list[tuple[bytes, bytes]], bytes]:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ from tests.gateway.proxy.both_ways import (
 )
 from tests.gateway.proxy.servers import (
     GUARD,
+    Loop,
     RawServer,
     ask,
     get,
     open_to,
     parts,
     read_head,
+    run_on,
     saying,
     until,
 )
@@ -277,18 +279,6 @@ async def test_a_client_that_goes_while_the_upstream_is_connected_to_leaves_noth
 
 
 # --- flow -------------------------------------------------------------------------------------------------------------
-
-
-Loop = Callable[[], asyncio.AbstractEventLoop]
-
-
-def run_on(loop: Loop, work: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        async with asyncio.timeout(GUARD):
-            await work
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(guarded())
 
 
 @pytest.mark.parametrize(
