@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -19,15 +20,18 @@ from aupgate.engine import Engine
 from aupgate.errors import ConfigError, Problem
 from aupgate.exemptions import exempts
 from aupgate.gateway import Gateway, GatewayServices, Unavailable
-from aupgate.identity import AccountResolver, ClientResolver, load_keys
+from aupgate.identity.accounts import AccountResolver
+from aupgate.identity.clients import ClientResolver
+from aupgate.identity.keys import load_keys
 from aupgate.inspection.spool import SpoolFactory
 from aupgate.metrics import Metrics
 from aupgate.model import Account, Mode, OnError
 from aupgate.packs import ClauseIndex, Pack
 from aupgate.packs import load as load_packs
-from aupgate.policy import FileInspector, FindingSink, Policy
+from aupgate.policy import FileInspector, FindingSink, Policy, ReadsFiles
 from aupgate.refusal import Aup, Refusals
 from aupgate.store.memory import MemoryStore
+from aupgate.watching import Watcher
 
 _Part = TypeVar("_Part")
 
@@ -94,10 +98,13 @@ def build(loaded: Loaded, *, access: str = "off") -> Gateway:
     config, base = loaded.config, loaded.base
     parts = _Parts()
     switch, metrics = Switch(), Metrics()
+    watcher = Watcher(metrics.file_read)
     clauses = parts.take(lambda: ClauseIndex(_packs(loaded)))
     policies = parts.take(lambda: enforcements(loaded, switch))
     keys = parts.take(lambda: _keys(loaded))
     files = parts.take(lambda: _files(loaded))
+    for policy in [each.policy for each in policies or () if isinstance(each.policy, ReadsFiles)]:
+        parts.take(partial(watcher.watch, partial(policy.read_files, base)))
     parts.problems += _misnamed(loaded, policies or (), clauses)
     audit = parts.take(lambda: _writer(loaded, "audit", config.log.audit))
     access_writer = parts.take(lambda: _writer(loaded, "access", config.log.access or access))
@@ -122,6 +129,7 @@ def build(loaded: Loaded, *, access: str = "off") -> Gateway:
         spools=SpoolFactory(config.spool.dir and base / config.spool.dir, config.spool.memory, config.spool.budget),
         services=GatewayServices(files or unavailable, unavailable),
         switch=switch,
+        watcher=watcher,
         access=None if access_writer is None else AccessLog(access_writer),
         writers=[writer for writer in (audit, access_writer) if writer is not None],
     )

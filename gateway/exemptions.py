@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from aupgate.config import Exemption
 from aupgate.enforcement import Exempts
-from aupgate.identity import parse_address
+from aupgate.identity.addresses import parse_address
 from aupgate.model import Request
 from aupgate.routes import RouteTable
 

@@ -15,7 +15,8 @@ from aupgate.engine import Engine, Exchange
 from aupgate.errors import ServiceError
 from aupgate.fields import Fields
 from aupgate.http import below_root, normalise_path
-from aupgate.identity import AccountResolver, ClientResolver, forwarded_scheme
+from aupgate.identity.accounts import AccountResolver
+from aupgate.identity.clients import ClientResolver, forwarded_scheme
 from aupgate.inspection.spool import SpoolFactory
 from aupgate.meters import Outcome
 from aupgate.metrics import Metrics
@@ -32,6 +33,7 @@ from aupgate.model import (
 from aupgate.policy import Body, Fetcher, FileInspector, Prepares
 from aupgate.refusal import Answer, Renderer
 from aupgate.store import Store
+from aupgate.watching import Watcher
 
 _log = logging.getLogger("aupgate")
 
@@ -97,6 +99,7 @@ class Gateway:
     spools: SpoolFactory
     services: GatewayServices
     switch: Switch
+    watcher: Watcher
     access: AccessLog | None
     writers: Sequence[LineWriter]
 

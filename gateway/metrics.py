@@ -6,8 +6,9 @@ asks for the first time: it takes a tenth of the time in which the middleware is
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from aupgate.meters import Outcome
 from aupgate.model import INTERNAL_ERROR, Judgement, Request
@@ -31,6 +32,17 @@ class UpstreamState(NamedTuple):
     """Connections that are kept for the next."""
 
 
+class Family(NamedTuple):
+    """What a part of the gateway tells of itself: a metric and its values by label."""
+
+    kind: Literal["counter", "gauge"]
+    name: str
+    documentation: str
+    labels: Sequence[str]
+    samples: Sequence[tuple[Sequence[str], float]]
+    """The values of the labels, in their order, and how much."""
+
+
 class Metrics:
     """The gateway's metrics, in a registry of their own. Also a `FindingSink`: findings are counted."""
 
@@ -45,6 +57,8 @@ class Metrics:
         self._in_flight = 0
         self._uncertain = 0
         self._observing = False
+        self._reads: Counter[tuple[str, bool]] = Counter()
+        self._parts: list[Callable[[], Iterable[Family]]] = [self._files]
         self._upstreams: Callable[[], Iterable[UpstreamState]] | None = None
 
     def begin(self, request: Request) -> None:
@@ -72,6 +86,14 @@ class Metrics:
     def observing(self, *, on: bool) -> None:
         """Show the state of the runtime switch."""
         self._observing = on
+
+    def file_read(self, path: Path, well: bool) -> None:  # noqa: FBT001 - the OnRead callback
+        """Count a file that changed and was read again, `well` or in vain."""
+        self._reads[path.name, well] += 1
+
+    def show(self, part: Callable[[], Iterable[Family]]) -> None:
+        """Show the families that `part` tells of when somebody asks."""
+        self._parts.append(part)
 
     def watch_upstreams(self, states: Callable[[], Iterable[UpstreamState]]) -> None:
         """Show the upstreams, as `states` tells of them when somebody asks."""
@@ -118,8 +140,16 @@ class Metrics:
             "aupgate_observing", "1 while the runtime switch holds every policy at observe", float(self._observing)
         )
 
+        for part in self._parts:
+            yield from map(_family, part())
         if self._upstreams is not None:
             yield from _upstream_families(self._upstreams())
+
+    def _files(self) -> Iterator[Family]:
+        """Tell of the files that were read again."""
+        samples = [((file, "ok" if well else "failed"), count) for (file, well), count in self._reads.items()]
+        documentation = "Files that changed and were read again, by how that went"
+        yield Family("counter", "aupgate_file_reads", documentation, ("file", "outcome"), samples)
 
     def _by_class(self) -> Counter[tuple[str, str]]:
         """Return how many exchanges ended, by who answered and class of status."""
@@ -137,6 +167,16 @@ class Metrics:
             below += count
             buckets.append((bound, below))
         return HistogramMetricFamily("aupgate_request_duration_seconds", "Whole exchanges", buckets, self._seconds)
+
+
+def _family(family: Family) -> "Metric":
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 - see above
+
+    make = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    made = make(family.name, family.documentation, labels=family.labels)
+    for labels, amount in family.samples:
+        made.add_metric(list(labels), amount)
+    return made
 
 
 def _upstream_families(states: Iterable[UpstreamState]) -> "Iterator[Metric]":

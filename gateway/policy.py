@@ -6,6 +6,7 @@ observing the first: a finding never hides another.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from aupgate.meters import Meter, Outcome, Post, Reading
@@ -108,6 +109,18 @@ class Prepares(Policy, Protocol):
 
     async def prepare(self, services: "Services") -> None:
         """Load it. Raises `ServiceError` when it cannot be had; the caller tries again with back-off."""
+
+
+@runtime_checkable
+class ReadsFiles(Policy, Protocol):
+    """Life-cycle: read files that the operator keeps, at start and again whenever one of them changes."""
+
+    def read_files(self, base: Path) -> Sequence[Path]:
+        """Read them all and return which they are; relative names start from `base`. Raises `ConfigError`.
+
+        After the start it is called in a thread of its own: requests see what was read before until, at once, they see
+        what was read now.
+        """
 
 
 class Body(Protocol):

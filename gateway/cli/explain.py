@@ -21,7 +21,7 @@ from aupgate.enforcement import Enforcement
 from aupgate.engine import Engine
 from aupgate.errors import ServiceError
 from aupgate.gateway import Gateway
-from aupgate.identity import parse_address
+from aupgate.identity.addresses import parse_address
 from aupgate.middleware.documents import AppDocuments
 from aupgate.model import Action, Judgement, Mode, Request, Verdict
 from aupgate.store.memory import MemoryStore

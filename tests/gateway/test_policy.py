@@ -15,6 +15,7 @@ from aupgate.policy import (
     Measures,
     Policy,
     Prepares,
+    ReadsFiles,
     Sanitises,
     SeesEnds,
     SeesResponses,
@@ -22,6 +23,7 @@ from aupgate.policy import (
 
 PHASES: tuple[type, ...] = (
     Sanitises, JudgesRequests, Measures, InspectsBodies, JudgesMessages, SeesResponses, SeesEnds, Prepares,
+    ReadsFiles,
 )  # fmt: skip
 
 INTENDED: dict[str, set[type]] = {

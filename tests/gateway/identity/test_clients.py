@@ -1,24 +1,11 @@
-"""Who sent a request, and whom it acts for."""
-
-from hashlib import sha256
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+"""Who sent a request."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aupgate.errors import ConfigError
 from aupgate.fields import Fields
-from aupgate.identity import (
-    AccountResolver,
-    ClientResolver,
-    forwarded_scheme,
-    load_keys,
-    parse_address,
-)
-from aupgate.model import Account
+from aupgate.identity.clients import ClientResolver, forwarded_scheme
 
 PROXIES = ["10.0.0.0/8", "fd00::/8", "203.0.113.9"]
 
@@ -147,118 +134,9 @@ def test_the_client_is_never_an_address_left_of_the_last_untrusted_hop(chosen: l
     assert resolver.resolve("10.0.0.1", Fields(forwarded(chain))).address == address
 
 
-@given(st.text())
-def test_parsing_an_address_never_raises(text: str) -> None:
-    parse_address(text)
-
-
 def test_the_cache_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aupgate.identity.MAX_PEERS", 10)
+    monkeypatch.setattr("aupgate.identity.clients.MAX_PEERS", 10)
     resolver = ClientResolver([])
     for number in range(100):
         assert resolver.resolve(f"198.51.100.{number}", Fields([])).address == f"198.51.100.{number}"
     assert len(resolver._peers) <= 10
-
-
-# -- accounts ----------------------------------------------------------------------------------------------------------
-
-KEYS = {sha256(b"demo").hexdigest(): Account("demo", "key", verified=True, plan="pro", parent="acme")}
-
-
-def resolved(*sources: str, headers: list[tuple[bytes, bytes]] | None = None, user: Any = None) -> Account | None:
-    return AccountResolver.configured(sources, KEYS).resolve(Fields(headers or []), user)
-
-
-def a_user(**attributes: Any) -> Any:
-    return SimpleNamespace(**{"is_authenticated": True, **attributes})
-
-
-@pytest.mark.parametrize(
-    ("sources", "headers", "user", "expected"),
-    [
-        pytest.param(
-            ["key:x-api-key"], [(b"x-api-key", b"demo")], None, ("demo", "key:x-api-key", True, "pro"), id="known key"
-        ),
-        pytest.param(
-            ["key:x-api-key"], [(b"X-API-Key", b"demo")], None, ("demo", "key:x-api-key", True, "pro"), id="any case"
-        ),
-        pytest.param(["key:x-api-key"], [(b"x-api-key", b"made-up")], None, None, id="unknown key names nobody"),
-        pytest.param(["key:x-api-key"], [(b"x-api-key", b"")], None, None, id="empty key"),
-        pytest.param(["key:x-api-key"], [], None, None, id="no key"),
-        pytest.param(
-            ["cookie:session"],
-            [(b"cookie", b"a=1; session=s1")],
-            None,
-            ("s1", "cookie:session", False, None),
-            id="cookie",
-        ),
-        pytest.param(["cookie:session"], [(b"cookie", b"xsession=s1")], None, None, id="another cookie"),
-        pytest.param(
-            ["header:x-user"], [(b"x-user", b"ann")], None, ("ann", "header:x-user", False, None), id="plain header"
-        ),
-        pytest.param(["scope:user"], [], a_user(pk=7), ("7", "scope:user", True, None), id="Django user"),
-        pytest.param(
-            ["scope:user"], [], a_user(username="ann"), ("ann", "scope:user", True, None), id="Starlette user"
-        ),
-        pytest.param(["scope:user"], [], a_user(is_authenticated=False, username="x"), None, id="anonymous user"),
-        pytest.param(["scope:user"], [], None, None, id="no user"),
-        pytest.param(
-            ["key:x-api-key", "cookie:session"],
-            [(b"cookie", b"session=s1"), (b"x-api-key", b"demo")],
-            None,
-            ("demo", "key:x-api-key", True, "pro"),
-            id="the first source that yields one",
-        ),
-        pytest.param(
-            ["key:x-api-key", "cookie:session"],
-            [(b"cookie", b"session=s1"), (b"x-api-key", b"made-up")],
-            None,
-            ("s1", "cookie:session", False, None),
-            id="an unknown key leaves it to the next source",
-        ),
-    ],
-)
-def test_an_account_is_verified_only_by_a_source_that_proves_it(
-    sources: list[str], headers: list[tuple[bytes, bytes]], user: Any, expected: tuple[Any, ...] | None
-) -> None:
-    account = resolved(*sources, headers=headers, user=user)
-    assert (account and (account.id, account.source, account.verified, account.plan)) == expected
-
-
-def test_starlettes_own_user_classes_are_understood() -> None:
-    from starlette.authentication import SimpleUser, UnauthenticatedUser
-
-    assert resolved("scope:user", user=SimpleUser("ann")) == Account("ann", "scope:user", verified=True)
-    assert resolved("scope:user", user=UnauthenticatedUser()) is None
-
-
-def test_the_file_of_keys_is_read(tmp_path: Path) -> None:
-    digest = sha256(b"secret").hexdigest()
-    path = tmp_path / "keys.toml"
-    path.write_text(f'[[keys]]\nid = "ann"\nsha256 = "{digest.upper()}"\nplan = "pro"\nparent = "acme"\n')
-    assert load_keys(path) == {digest: Account("ann", "key", verified=True, plan="pro", parent="acme")}
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("keys = 1", "keys[0]"),
-        ('[[keys]]\nid = "a"', "keys[0].sha256"),
-        ('[[keys]]\nid = "a"\nsha256 = "short"', "64 hexadecimal"),
-        ('[[keys]]\nid = "a"\nsha256 = "short"\ncolour = "red"', "keys[0].colour"),
-        ('colour = "red"', "colour"),
-        ("not toml", "readable TOML"),
-    ],
-)
-def test_a_file_of_keys_that_is_wrong_says_where(tmp_path: Path, text: str, expected: str) -> None:
-    path = tmp_path / "keys.toml"
-    path.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        load_keys(path)
-    assert expected in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-def test_a_missing_file_of_keys_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file"):
-        load_keys(tmp_path / "keys.toml")

@@ -1,0 +1,1 @@
+"""Who sent a request and whom it acts for."""
