@@ -16,7 +16,7 @@ from aupgate.counting import Asked, OnReadings, Readings, Take, readings_at, set
 from aupgate.enforcement import Enforcement
 from aupgate.faults import FAULT, fault
 from aupgate.http import rate_limit_fields
-from aupgate.meters import Meter, Outcome, Post
+from aupgate.meters import Admitted, Meter, Outcome, Planned, Post
 from aupgate.model import (
     Action,
     BodyPlan,
@@ -123,7 +123,7 @@ class Engine:
 class Exchange:
     """One request on its way through the engine, and what must be settled when it ends."""
 
-    __slots__ = ("_edits", "_ended", "_engine", "_plans", "_unsettled", "judgements", "request")
+    __slots__ = ("_edits", "_ended", "_engine", "_leases", "_plans", "_unsettled", "judgements", "request")
 
     def __init__(self, engine: Engine, request: Request) -> None:
         self.request = request
@@ -131,6 +131,7 @@ class Exchange:
         """Everything found so far, enforced or observed."""
         self._engine = engine
         self._plans: tuple[tuple[Enforcement, InspectsBodies, BodyPlan], ...] = ()
+        self._leases: tuple[Planned, ...] = ()
         self._unsettled: Sequence[Meter] = ()
         self._edits: HeaderEdits | None = None
         self._ended = False
@@ -240,12 +241,13 @@ class Exchange:
                 edits.append(effects.edits)
         return edits, posts
 
-    def end(self, outcome: Outcome) -> list[Post]:
+    def end(self, outcome: Outcome) -> list[Post | Planned]:
         """Settle: return the posts to make. Runs once; a second call returns nothing."""
-        posts: list[Post] = []
+        posts: list[Post | Planned] = []
         if self._ended:
             return posts
         self._ended = True
+        posts += self._leases
         for meter in self._unsettled:
             posts += settle(meter, outcome)
         for enforcement, on_end, exempts in self._engine.end:
@@ -310,7 +312,12 @@ class Exchange:
 
     def _counted(self, take: Take, answered: Readings) -> Counted:
         """Judge what was counted, and tell what is left. Nothing refused or overdrawn is nothing to judge."""
-        fields = rate_limit_fields(answered[0])
+        first = answered[0]
+        fields = rate_limit_fields(first)
+        if len(answered) == 1 and type(first) is Admitted and first.meters.plan.only_leases:
+            if first.meters.plan.settles:
+                self._leases = (*self._leases, first.meters)
+            return None, fields
         charged = settling(answered)
         if charged is not None:
             self._unsettled = [*self._unsettled, *charged] if self._unsettled else charged

@@ -44,10 +44,33 @@ _OWN: Final = frozenset({REQUEST_ID})
 _OWN_WITH_LENGTH: Final = frozenset({REQUEST_ID, b"content-length", b"transfer-encoding"})
 
 
-def request_id() -> str:
-    """Return a new random UUID (RFC 9562 version 4) as text."""
-    text = "%030x" % getrandbits(120)  # noqa: UP031 - faster
-    return f"{text[:8]}-{text[8:12]}-4{text[12:15]}-a{text[15:18]}-{text[18:]}"
+class _RequestIds:
+    """Makes random UUIDs (RFC 9562 version 4) as text.
+
+    The first 72 random bits are drawn anew after some ids, the last 48 for each: so no two are alike in practice, none
+    tells how many there were in between, and each costs half of what one drawn whole does.
+    """
+
+    __slots__ = ("_begin", "_left")
+
+    def __init__(self) -> None:
+        self._begin = ""
+        self._left = 0
+
+    def __call__(self) -> str:
+        """Return a new id."""
+        if not self._left:
+            self._left = _ALIKE
+            text = "%018x" % getrandbits(72)  # noqa: UP031 - faster
+            self._begin = f"{text[:8]}-{text[8:12]}-4{text[12:15]}-a{text[15:]}-"
+        self._left -= 1
+        return "%s%012x" % (self._begin, getrandbits(48))  # noqa: UP031 - faster
+
+
+_ALIKE: Final = 256
+"""Ids that begin alike."""
+
+request_id: Final = _RequestIds()
 
 
 def forwarded_fields(request: Request, verdict: Verdict, length: int | None = None) -> list[Header]:

@@ -4,7 +4,7 @@ from abc import ABCMeta
 from collections.abc import Callable, Sequence
 from dataclasses import field
 from enum import StrEnum
-from typing import Final, overload
+from typing import Final, final, overload
 
 from msgspec import Struct, StructMeta
 
@@ -120,14 +120,19 @@ class Plan:
     """Which of the quotas responses tell of."""
     settles: tuple[int, ...] = field(init=False, default=())
     """Which of them must be looked at again once the exchange ends."""
+    only_leases: bool = field(init=False, default=False)
+    """True when those are all leases: they end, whatever the outcome."""
 
     def __post_init__(self) -> None:
         """Work out, once, what every request would ask."""
         quotas = tuple(enumerate(self.quotas))
         object.__setattr__(self, "announced", tuple(place for place, quota in quotas if quota.announced))
         object.__setattr__(self, "settles", tuple(place for place, quota in quotas if quota.settles))
+        leases = all(self.quotas[place].kind is MeterKind.LEASE for place in self.settles)
+        object.__setattr__(self, "only_leases", leases)
 
 
+@final
 class Planned(Struct, Sequence[Meter], metaclass=_SequenceMeta, eq=False, gc=False):
     """The meters that a plan makes of one request. Each is made only for who looks at it: most are never seen."""
 

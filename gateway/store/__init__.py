@@ -11,16 +11,17 @@ that gates and its twin that tallies do not, so that what is only observed never
 from collections.abc import Sequence
 from typing import Protocol
 
-from aupgate.meters import Meter, Post, Reading
+from aupgate.meters import Meter, Planned, Post, Reading
 
 
 class _Posts(Protocol):
-    def post(self, posts: Sequence[Post], now: float) -> None:
+    def post(self, posts: Sequence[Post | Planned], now: float) -> None:
         """Change meters without waiting for it.
 
         `now` is the time the change belongs to, which for a refund is that of the charge: a window that no longer
         counts is left alone. ADD changes a rate, which never falls below 0; RELEASE ends a lease, and does nothing when
-        there is none. Raises `ValueError` for a change that the kind of meter cannot have.
+        there is none; planned meters among the posts end all their leases. Raises `ValueError` for a change that the
+        kind of meter cannot have.
         """
 
 

@@ -160,11 +160,14 @@ class Leases(_Nested):
 
     def release(self, meter: Meter) -> None:
         """End the lease of a holder, if it has one."""
-        key = meter.key
+        self.end_lease(meter.key, meter.value)
+
+    def end_lease(self, key: str, holder: str) -> None:
+        """End the lease of `holder`, if it has one."""
         place = hash(key) & self._mask
         for generation in (self.current, self.previous):
             holders = generation[place].get(key)
-            if holders is not None and holders.pop(meter.value, None) is not None:
+            if holders is not None and holders.pop(holder, None) is not None:
                 self._room.held -= 1
                 if not holders:
                     del generation[place][key]

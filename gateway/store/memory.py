@@ -48,6 +48,7 @@ class MemoryStore:
         self._room = Room(max_keys)
         self._by_quota = Memory(self._open, longest=0, size=_weightless, most=MOST_OBJECTS)
         self._by_plan = Memory(self._steps, longest=0, size=_weightless, most=MOST_OBJECTS)
+        self._leases = Memory(self._lease_ends, longest=0, size=_weightless, most=MOST_OBJECTS)
 
     def __len__(self) -> int:
         """The number of entries, those that expired and are not yet freed included."""
@@ -68,12 +69,16 @@ class MemoryStore:
                 return [admitted]
         return [self._take_group(list(group), now) for group in groups]
 
-    def post(self, posts: Sequence[Post], now: float) -> None:
+    def post(self, posts: Sequence[Post | Planned], now: float) -> None:
         """Change meters; see `Store.post`."""
         room, by_quota = self._room, self._by_quota
         if room.held + len(posts) > room.most:
             room.reserve(len(posts), now)
         for post in posts:
+            if type(post) is Planned:
+                for end_lease, place in self._leases[post.plan]:
+                    end_lease(post.keys[place], post.value)
+                continue
             meter = post.meter
             counters = by_quota[meter.quota]
             if post.kind is _RELEASE:
@@ -111,6 +116,11 @@ class MemoryStore:
             return ()
         counters = [self._by_quota[quota].charge for quota in plan.quotas]
         return tuple(zip(counters, plan.places, plan.costs, strict=True))
+
+    def _lease_ends(self, plan: Plan) -> tuple[tuple[Callable[[str, str], None], int], ...]:
+        """Return how each lease of `plan` is ended, and by which of the keys."""
+        counters = [(self._by_quota[quota], place) for quota, place in zip(plan.quotas, plan.places, strict=True)]
+        return tuple((each.end_lease, place) for each, place in counters if isinstance(each, Leases))
 
     def _take_group(self, group: Sequence[Meter], now: float) -> list[Reading]:
         room, by_quota = self._room, self._by_quota
@@ -180,6 +190,7 @@ class MemoryStore:
         counters.discard()
         self._by_quota.clear()
         self._by_plan.clear()
+        self._leases.clear()
 
 
 def _weightless(_: object) -> int:

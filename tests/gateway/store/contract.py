@@ -24,7 +24,7 @@ class Opened(Protocol):
 
     async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> Sequence[Sequence[Reading]]: ...
 
-    async def post(self, posts: Sequence[Post], now: float) -> None: ...
+    async def post(self, posts: Sequence[Post | Planned], now: float) -> None: ...
 
 
 class Immediate:
@@ -36,7 +36,7 @@ class Immediate:
     async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> Sequence[Sequence[Reading]]:
         return self.store.take(groups, now)
 
-    async def post(self, posts: Sequence[Post], now: float) -> None:
+    async def post(self, posts: Sequence[Post | Planned], now: float) -> None:
         self.store.post(posts, now)
 
 
@@ -449,6 +449,16 @@ class StoreContract:
             await store.post([Post(Meter(places, "k", 1, "a"), PostKind.RELEASE)], NOON + 1)
         passed = [(await one(store, Meter(places, "k", 1, holder), NOON + 1)).admitted for holder in "cd"]
         assert passed == [True, False]
+
+    async def test_the_leases_of_a_plan_end_together_and_its_rates_stay_charged(self) -> None:
+        store = self.open()
+        plan = Plan((quota(1, kind=MeterKind.LEASE), quota(3, name="rate")), (0, 1), (1, 1))
+        taken = Planned(plan, ["k", "r"], "a")
+        await store.take([taken], NOON)
+        await store.post([taken], NOON)
+        again = (await store.take([Planned(plan, ["k", "r"], "b")], NOON))[0]
+        assert [reading.admitted for reading in again] == [True, True]
+        assert again[1].remaining == 1
 
     async def test_a_lease_that_nobody_ends_expires(self) -> None:
         store = self.open()

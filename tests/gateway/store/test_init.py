@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aupgate.meters import Meter, Post, Reading
+from aupgate.meters import Meter, Planned, Post, Reading
 from aupgate.store import RemoteStore, Store
 from aupgate.store.memory import MemoryStore
 from tests.gateway.store.contract import NOON, quota
@@ -22,7 +22,7 @@ class Distant:
     async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[Sequence[Reading]]:
         return self.store.take(groups, now)
 
-    def post(self, posts: Sequence[Post], now: float) -> None:
+    def post(self, posts: Sequence[Post | Planned], now: float) -> None:
         self.store.post(posts, now)
 
 
