@@ -35,7 +35,7 @@ $(BIN)/python:
 	@scripts/make_venv.sh $(VENV) $(PYTHON)
 
 $(INSTALLED): pyproject.toml constraints.txt $(BIN)/python
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[proxy,uploads,dev]' -c constraints.txt
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[jwt,networks,proxy,redis,uploads,dev]' -c constraints.txt
 	@touch $@
 
 install: $(INSTALLED)

@@ -18,19 +18,21 @@ from aupgate.config import Loaded, PolicySettings, load
 from aupgate.enforcement import Enforcement, Switch
 from aupgate.engine import Engine
 from aupgate.errors import ConfigError, Problem
-from aupgate.exemptions import exempts
+from aupgate.exemptions import decides_by_path, exempts
 from aupgate.gateway import Gateway, GatewayServices, Unavailable
 from aupgate.identity.accounts import AccountResolver
 from aupgate.identity.clients import ClientResolver
-from aupgate.identity.keys import load_keys
+from aupgate.identity.keys import KnownKeys
+from aupgate.identity.tokens import Tokens
 from aupgate.inspection.spool import SpoolFactory
 from aupgate.metrics import Metrics
-from aupgate.model import Account, Mode, OnError
+from aupgate.model import Mode, OnError
 from aupgate.packs import ClauseIndex, Pack
 from aupgate.packs import load as load_packs
-from aupgate.policy import FileInspector, FindingSink, Policy, ReadsFiles
+from aupgate.policy import ComparesPaths, DecidesByPath, FileInspector, FindingSink, PathDecider, Policy, ReadsFiles
 from aupgate.refusal import Aup, Refusals
 from aupgate.store.memory import MemoryStore
+from aupgate.store.resilient import ResilientStore
 from aupgate.watching import Watcher
 
 _Part = TypeVar("_Part")
@@ -38,6 +40,7 @@ _Part = TypeVar("_Part")
 REGISTRY: Final[Mapping[str, str]] = {
     "protocol": "aupgate.policies.protocol:Protocol",
     "headers": "aupgate.policies.headers:Headers",
+    "networks": "aupgate.policies.networks:build",
     "interfaces": "aupgate.policies.interfaces:Interfaces",
     "scrapers": "aupgate.policies.scrapers:Scrapers",
     "rate_limits": "aupgate.policies.rate_limits:RateLimits",
@@ -51,10 +54,12 @@ ENFORCED: Final = frozenset({"protocol", "headers", "uploads"})
 NEVER_EXEMPT: Final = frozenset({"protocol", "headers"})
 """Policies that exempt nobody: what they refuse would mislead the application, whoever sends it."""
 
-REFUSE_ON_ERROR: Final = frozenset({"protocol", "headers", "uploads"})
+REFUSE_ON_ERROR: Final = frozenset({"protocol", "headers", "networks", "uploads"})
 """Policies whose failure refuses the request without configuration; a failure of the others is counted and let pass."""
 
 FILES: Final = "aupgate.inspection.pipeline:build"
+REDIS: Final = "aupgate.store.redis.store:RedisStore"
+TOKENS: Final = "aupgate.identity.tokens:build"
 
 _log = logging.getLogger("aupgate")
 
@@ -90,9 +95,10 @@ def read(
     return load(config, policies=settings_classes(), environ=environ, overrides=overrides or {})
 
 
-def build(loaded: Loaded, *, access: str = "off") -> Gateway:
+def build(loaded: Loaded, *, access: str = "off", lives: bool = True) -> Gateway:
     """Build the gateway from a configuration. `access` is where access lines go when the configuration does not say.
 
+    One that does not live long (`lives`) fetches no keys, and reads no file again that changes.
     Raises `ConfigError` with every problem of what the configuration names: packs, keys, rules, clauses, scanners.
     """
     config, base = loaded.config, loaded.base
@@ -101,10 +107,13 @@ def build(loaded: Loaded, *, access: str = "off") -> Gateway:
     watcher = Watcher(metrics.file_read)
     clauses = parts.take(lambda: ClauseIndex(_packs(loaded)))
     policies = parts.take(lambda: enforcements(loaded, switch))
-    keys = parts.take(lambda: _keys(loaded))
+    keys = parts.take(lambda: _keys(loaded, watcher))
+    tokens = parts.take(lambda: _tokens(loaded, watcher, metrics))
     files = parts.take(lambda: _files(loaded))
     for policy in [each.policy for each in policies or () if isinstance(each.policy, ReadsFiles)]:
         parts.take(partial(watcher.watch, partial(policy.read_files, base)))
+    store = MemoryStore(config.store.max_keys)
+    remote = parts.take(lambda: _remote(loaded, metrics, store))
     parts.problems += _misnamed(loaded, policies or (), clauses)
     audit = parts.take(lambda: _writer(loaded, "audit", config.log.audit))
     access_writer = parts.take(lambda: _writer(loaded, "access", config.log.access or access))
@@ -113,17 +122,23 @@ def build(loaded: Loaded, *, access: str = "off") -> Gateway:
     sinks: list[FindingSink] = [metrics] if audit is None else [metrics, AuditLog(audit)]
     proxies = config.client.trusted_proxies
     unavailable = Unavailable()
-    warn_of_shared_memory()
+    if remote is None:
+        warn_of_shared_memory()
+    if lives:
+        watcher.start()
+        if tokens is not None:
+            tokens.start()
     return Gateway(
         loaded=loaded,
         engine=Engine(policies, clauses, sinks),
-        store=MemoryStore(config.store.max_keys),
+        store=store,
+        remote=remote,
         clients=ClientResolver(
             None if proxies is None else [str(network) for network in proxies],
             source=config.client.source,
             ipv6_prefix=config.client.ipv6_prefix,
         ),
-        accounts=AccountResolver.configured(config.account.sources, keys or {}),
+        accounts=AccountResolver.configured(config.account.sources, keys, tokens),
         refusals=Refusals(Aup(config.aup.name, config.aup.url, config.aup.contact)),
         metrics=metrics,
         spools=SpoolFactory(config.spool.dir and base / config.spool.dir, config.spool.memory, config.spool.budget),
@@ -151,11 +166,27 @@ class _Parts:
 
 def enforcements(loaded: Loaded, switch: Switch | None = None) -> list[Enforcement]:
     """Build every policy that is not off, in the registry's order."""
-    return [
+    built = [
         _enforcement(name, loaded.policies[name], ceiling, switch or Switch())
         for name in REGISTRY
         if (ceiling := mode_of(loaded, name)) is not Mode.OFF
     ]
+    deciders = list(_path_deciders(loaded, built))
+    for each in built:
+        if isinstance(each.policy, ComparesPaths):
+            each.policy.compare(deciders)
+    return built
+
+
+def _path_deciders(loaded: Loaded, built: Sequence[Enforcement]) -> Iterator[PathDecider]:
+    """Yield what goes by the path in policies that are enforced: their own decisions, and the exemptions from them."""
+    for each in built:
+        if mode_of(loaded, each.name) is Mode.ENFORCE:
+            if isinstance(each.policy, DecidesByPath):
+                yield each.policy.path_decision
+            for exemption in loaded.policies[each.name].exempt:
+                if (decider := decides_by_path(exemption)) is not None:
+                    yield decider
 
 
 def mode_of(loaded: Loaded, policy: str) -> Mode:
@@ -215,9 +246,44 @@ def _placed(loaded: Loaded, problem: Problem) -> Problem:
     return loaded.problem(path, problem.expected)
 
 
-def _keys(loaded: Loaded) -> Mapping[str, Account]:
+def _keys(loaded: Loaded, watcher: Watcher) -> KnownKeys:
     file = loaded.config.account.keys.file
-    return load_keys(loaded.base / file) if file else {}
+    keys = KnownKeys(file and loaded.base / file)
+    watcher.watch(keys.read)
+    return keys
+
+
+def _tokens(loaded: Loaded, watcher: Watcher, metrics: Metrics) -> Tokens | None:
+    settings = loaded.config.account
+    if not settings.jwt.jwks:
+        return None
+    try:
+        return cast("Tokens", resolve(TOKENS)(settings, loaded.base, watcher, metrics))
+    except ConfigError as error:
+        raise ConfigError([_placed(loaded, problem) for problem in error.problems]) from error
+
+
+def _remote(loaded: Loaded, metrics: Metrics, local: MemoryStore) -> ResilientStore | None:
+    """Return the store behind a connection, with `local` to fall back to; None where this process counts by itself."""
+    settings, key = loaded.config.store, "url" if loaded.config.store.url_file is None else "url_file"
+    try:
+        url = (
+            settings.url if settings.url_file is None else (loaded.base / settings.url_file).read_text("utf-8").strip()
+        )
+        if url == "memory://":
+            return None
+        store = resolve(REDIS)(url, timeout=settings.timeout)
+    except ImportError as error:
+        expected = 'Redis needs further packages: install "aupgate[redis]"'
+        raise ConfigError([loaded.problem(("store", key), expected)]) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError([loaded.problem(("store", key), f"{error}")]) from error
+    limits = getattr(loaded.policies["rate_limits"], "limits", ())
+    apart = {f"rate_limits.{each.name}": each.on_failure for each in limits if each.on_failure is not None}
+    resilient = ResilientStore(store, local, settings.on_failure, apart)
+    metrics.show(store.families)
+    metrics.show(resilient.families)
+    return resilient
 
 
 def _writer(loaded: Loaded, log: str, target: str) -> LineWriter | None:

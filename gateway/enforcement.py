@@ -75,6 +75,10 @@ class Enforcement:
         """Return the mode of `rule` (`policy.rule`) for `request`: the weakest of all that bear on it."""
         return Mode.weakest(self._weaker.get(rule, self._ceiling), self.mode(request))
 
+    def may_enforce(self, rule: str) -> bool:
+        """Tell whether `rule` is enforced for those for whom the policy as a whole is."""
+        return self._weaker.get(rule, self._ceiling) is _ENFORCE
+
     def rule(self, name: str) -> Rule:
         """Return the rule called `name`; a rule that the policy did not declare is a fault of the policy."""
         return self._rules[name]

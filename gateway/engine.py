@@ -46,6 +46,7 @@ from aupgate.policy import (
     SeesResponses,
     Services,
 )
+from aupgate.responses import ResponsePlans
 
 _ENFORCE: Final = Mode.ENFORCE
 
@@ -89,6 +90,8 @@ class Engine:
         self.body = tuple((e, p, x) for e, p, x in each if isinstance(p, InspectsBodies))
         self.message = tuple((e, p.on_message, x) for e, p, x in each if isinstance(p, JudgesMessages))
         self.response = tuple((e, p.on_response, x) for e, p, x in each if isinstance(p, SeesResponses))
+        self.responses = ResponsePlans(self.enforcements)
+        """What becomes of the fields of responses, by the policies that decide by their names alone."""
         self.end = tuple((e, p.on_end, x) for e, p, x in each if isinstance(p, SeesEnds))
         self.alone: tuple[Asked, ...] = ()
         """Who counts, when it is one policy that has one mode for all its rules: nothing is to be arranged then."""
@@ -270,7 +273,7 @@ class Exchange:
             except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
                 wanted = (HeaderEdits(findings=(fault(enforcement, error),)),)
             for edits in wanted:
-                if (refusal := self._judge(enforcement, edits.findings)) is not None:
+                if edits.findings and (refusal := self._judge(enforcement, edits.findings)) is not None:
                     return refusal
                 mode = enforcement.mode_of(edits.rule, self.request) if edits.rule else enforcement.mode(self.request)
                 if mode is Mode.ENFORCE:

@@ -5,6 +5,7 @@
     │   └── PackError      an AUP pack cannot be used
     ├── ServiceError       something a policy depends on did not answer as it should
     │   ├── StoreError     the store of meters
+    │   │   └── StoreUnavailableError   it is away, and nothing was sent to it
     │   └── SpoolError     the spool that holds bodies has no room or no disk
     └── ListenError        an address cannot be listened on
 
@@ -59,6 +60,10 @@ class ServiceError(AupgateError):
 
 class StoreError(ServiceError):
     """The store of meters did not answer, or answered nonsense."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store of meters is known to be away, so that it was not asked."""
 
 
 class SpoolError(ServiceError):

@@ -6,7 +6,16 @@ from aupgate.config import Exemption
 from aupgate.enforcement import Exempts
 from aupgate.identity.addresses import parse_address
 from aupgate.model import Request
+from aupgate.policy import PathDecider
 from aupgate.routes import RouteTable
+
+
+def decides_by_path(exemption: Exemption) -> PathDecider | None:
+    """Return what the path decides about an exemption; None when it does not go by paths."""
+    if exemption.path is None:
+        return None
+    path = RouteTable([(exemption.path, True)])
+    return lambda _, given: bool(path.find(given))
 
 
 def exempts(exemption: Exemption) -> Exempts:
@@ -21,7 +30,8 @@ def exempts(exemption: Exemption) -> Exempts:
             account = request.account
             if account is None or not account.verified or account.id != exemption.account:
                 return False
-        return network is None or _inside(request.client.address, network)
+        # Whoever makes a proxy's header malformed counts as that proxy, but earns nothing by it.
+        return network is None or (not request.client.fault and _inside(request.client.address, network))
 
     return matches
 

@@ -4,7 +4,7 @@ import logging
 from typing import Final
 
 from aupgate.enforcement import Enforcement
-from aupgate.errors import ServiceError
+from aupgate.errors import ServiceError, StoreError
 from aupgate.model import INTERNAL_ERROR, Action, Disclosure, Finding, OnError, Rule
 
 FAULT: Final = Rule(INTERNAL_ERROR, "A check could not be made", Disclosure.NONE)
@@ -20,7 +20,9 @@ def fault(enforcement: Enforcement, error: Exception, action: Action | None = No
     # A service that is away is no surprise, and the finding says all there is to say of it.
     if not isinstance(error, ServiceError):
         _log.error("policy %s failed", enforcement.name, exc_info=error)
-    if action is None:
+    if isinstance(error, StoreError):  # it comes this far only where store.on_failure, or a limit's own, says "refuse"
+        action = Action.REFUSE
+    elif action is None:
         action = Action.REFUSE if enforcement.on_error is OnError.REFUSE else Action.NOTE
     return Finding(
         FAULT.name,

@@ -5,7 +5,7 @@ alone is worked out once for each such `Layout`, and a request costs one look-up
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from aupgate.memory import Memory
@@ -27,6 +27,44 @@ def fold(name: bytes) -> bytes:
     `X-Forwarded-For`.
     """
     return _SEPARATORS.sub(b"-", name.lower()).strip(b"-")
+
+
+def matcher(names: Iterable[str]) -> Callable[[bytes], bool]:
+    """Return what tells whether a folded name is among `names`; `x-user-*` stands for all that begin so."""
+    names = tuple(names)
+    exact = frozenset(fold(name.encode()) for name in names if not name.endswith("-*"))
+    prefixes = tuple(fold(name.encode()) + b"-" for name in names if name.endswith("-*"))
+    return lambda folded: folded in exact or folded.startswith(prefixes)
+
+
+ORDINARY: Final = frozenset(
+    {
+        b"keep-alive", b"Keep-Alive", b"close", b"Close", b"upgrade", b"Upgrade", b"keep-alive, upgrade",
+        b"keep-alive, Upgrade", b"te", b"TE",
+    }
+)  # fmt: skip
+"""Values of `Connection` that nominate nothing which would not be dropped anyway."""
+
+NEVER_NOMINATED: Final = frozenset(
+    {
+        b"accept", b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-location",
+        b"content-range", b"content-type", b"cookie", b"host", b"location", b"origin", b"range", b"referer",
+        b"set-cookie", b"user-agent", b"www-authenticate", b"x-api-key", b"x-request-id",
+    }
+)  # fmt: skip
+"""End-to-end fields that identify the sender or say what a message is.
+
+Whoever nominates them wants the next reader misled.
+"""
+
+
+def nominated(values: Iterable[bytes]) -> frozenset[bytes]:
+    """Return the names of fields, in lower case, that the values of `Connection` name (RFC 9110 section 7.6.1).
+
+    Those that nobody may name away are not among them.
+    """
+    tokens = (token.strip(b" \t").lower() for value in values if value not in ORDINARY for token in value.split(b","))
+    return frozenset(tokens) - NEVER_NOMINATED
 
 
 class Layout:
@@ -87,6 +125,11 @@ class Fields:
 def by_layout(work_out: Callable[[Layout], T]) -> Memory[Layout, T]:
     """Return a memory of what `work_out` makes of layouts."""
     return Memory(work_out, longest=LONGEST, size=lambda layout: _size(layout.names), most=MOST)
+
+
+def by_names(work_out: Callable[[tuple[bytes, ...]], T]) -> Memory[tuple[bytes, ...], T]:
+    """Return a memory of what `work_out` makes of the names of a head's fields, in their order."""
+    return Memory(work_out, longest=LONGEST, size=_size, most=MOST)
 
 
 def by_name(work_out: Callable[[bytes], T]) -> Memory[bytes, T]:

@@ -2,14 +2,17 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import itemgetter
 from random import getrandbits
 from typing import Final
 
 from aupgate.audit import AccessLog, LineWriter
 from aupgate.config import Config, Loaded
-from aupgate.driver import judge, judge_body
+from aupgate.counting import Readings, Take
+from aupgate.driver import judge, judge_body, judged
 from aupgate.enforcement import Switch
 from aupgate.engine import Engine, Exchange
 from aupgate.errors import ServiceError
@@ -32,14 +35,15 @@ from aupgate.model import (
 )
 from aupgate.policy import Body, Fetcher, FileInspector, Prepares
 from aupgate.refusal import Answer, Renderer
-from aupgate.store import Store
+from aupgate.responses import REQUEST_ID as REQUEST_ID  # noqa: PLC0414 - adapters know it from here
+from aupgate.store import RemoteStore, Store
 from aupgate.watching import Watcher
 
 _log = logging.getLogger("aupgate")
 
 _NO_FIELDS: Final = Fields(())
+_name: Final = itemgetter(0)
 
-REQUEST_ID: Final = b"x-request-id"
 _OWN: Final = frozenset({REQUEST_ID})
 _OWN_WITH_LENGTH: Final = frozenset({REQUEST_ID, b"content-length", b"transfer-encoding"})
 
@@ -125,6 +129,8 @@ class Gateway:
     watcher: Watcher
     access: AccessLog | None
     writers: Sequence[LineWriter]
+    remote: RemoteStore | None = None
+    """The store behind a connection that counts in the place of `store`, where there is one."""
 
     @property
     def config(self) -> Config:
@@ -169,15 +175,51 @@ class Gateway:
             fields=fields,
         )
 
-    def open(self, request: Request) -> tuple[Exchange, Verdict]:
-        """Judge the head of `request`, without an await."""
+    def open(self, request: Request) -> tuple[Exchange, Verdict | Take]:
+        """Judge the head of `request`, without an await.
+
+        Where a store behind a connection must be asked first, that is the `Take` returned: for `admit` or `count`.
+        """
         self.metrics.begin(request)
         exchange = self.engine.open(request)
         try:
-            return exchange, judge(exchange, exchange.head(), self.store, request.now)
+            step = exchange.head()
+            return exchange, step if self.remote is not None else judge(exchange, step, self.store, request.now)
         except BaseException:
             self.close(exchange, Outcome(500, 0, 0, 0.0, aborted=True))
             raise
+
+    def count(self, exchange: Exchange, take: Take, done: Callable[[Verdict | Exception], None]) -> None:
+        """Have `take` counted by the store behind a connection; `done` gets the verdict on the head, or what failed.
+
+        The exchange is open until then, whatever becomes of the client.
+        """
+
+        def answered(answer: Readings | Exception) -> None:
+            try:
+                verdict: Verdict | Exception = judged(exchange, take, answer)
+            except Exception as error:  # noqa: BLE001 - stores must not see what fails here
+                verdict = error
+            done(verdict)
+
+        assert self.remote is not None  # noqa: S101 - else nothing is left to be counted
+        self.remote.submit(take.groups, exchange.request.now, answered)
+
+    async def admit(self, exchange: Exchange, take: Take) -> Verdict:
+        """Return the verdict on a head, once the store behind a connection counted `take`."""
+        try:
+            return await self._counted(exchange, take, exchange.request.now)
+        except BaseException:
+            self.close(exchange, Outcome(500, 0, 0, 0.0, aborted=True))
+            raise
+
+    async def _counted(self, exchange: Exchange, take: Take, now: float) -> Verdict:
+        assert self.remote is not None  # noqa: S101 - else nothing is left to be counted
+        try:
+            answer: Readings | Exception = await self.remote.take(take.groups, now)
+        except Exception as error:  # noqa: BLE001 - the engine decides what a fault of the store means
+            answer = error
+        return judged(exchange, take, answer)
 
     def response_fields(
         self, exchange: Exchange, verdict: Verdict, status: int, headers: Sequence[Header]
@@ -185,22 +227,28 @@ class Gateway:
         """Return the header fields that a response of the application is sent with: edited, and with those added."""
         fields = list(headers)
         if self.engine.response:
-            edits, posts = exchange.response(ResponseHead(status, fields))
-            if posts:
-                self.store.post(posts, exchange.request.now)
-            for edit in edits:
-                fields = edit.apply(fields)
-        for name, _ in fields:
-            if name.lower() == REQUEST_ID:
-                break
-        else:
+            fields = self._shown(exchange, status, fields)
+        plan = self.engine.responses.of(exchange.request)[tuple(map(_name, fields))]
+        if plan.kept is not None:
+            fields = list(compress(fields, plan.kept))
+        if not plan.identified:
             fields.append((REQUEST_ID, exchange.request.id.encode()))
+        fields += plan.added
         fields += verdict.response_headers
+        return fields
+
+    def _shown(self, exchange: Exchange, status: int, fields: list[Header]) -> list[Header]:
+        """Show the head of a response to the policies that look at it; return the fields as they edited them."""
+        edits, posts = exchange.response(ResponseHead(status, fields))
+        if posts:
+            (self.remote or self.store).post(posts, exchange.request.now)
+        for edit in edits:
+            fields = edit.apply(fields)
         return fields
 
     async def judge_body(self, exchange: Exchange, body: Body) -> Verdict:
         """Judge the whole body of an exchange."""
-        return await judge_body(exchange.body(body, self.services), self.store, time.time())
+        return await judge_body(exchange.body(body, self.services), self.remote or self.store, time.time())
 
     def close(self, exchange: Exchange, outcome: Outcome) -> None:
         """Settle an exchange that ended."""
@@ -208,7 +256,7 @@ class Gateway:
             posts = exchange.end(outcome)
             if posts:
                 # A refund belongs to the window of its charge, so the time of the request counts.
-                self.store.post(posts, exchange.request.now)
+                (self.remote or self.store).post(posts, exchange.request.now)
         except Exception:  # noqa: BLE001 - it is over, and must be counted all the same
             _log.exception("an exchange could not be settled")
         finally:
@@ -219,9 +267,12 @@ class Gateway:
         if self.access is not None:
             self.access.record(request, outcome)
 
-    def judge_message(self, exchange: Exchange, message: Message) -> Verdict:
+    async def judge_message(self, exchange: Exchange, message: Message) -> Verdict:
         """Judge one websocket message of an exchange."""
-        return judge(exchange, exchange.on_message(message), self.store, time.time())
+        step = exchange.on_message(message)
+        if self.remote is not None and isinstance(step, Take):
+            return await self._counted(exchange, step, time.time())
+        return judge(exchange, step, self.store, time.time())
 
     def refuse_unreadable(self, peer: str | None, finding: Finding) -> Answer:
         """Refuse what the listener could not even read as a request; no mode can let that pass."""
@@ -245,6 +296,11 @@ class Gateway:
     def preparing(self) -> list[Prepares]:
         """Return the policies that must load something before they can judge."""
         return [each.policy for each in self.engine.enforcements if isinstance(each.policy, Prepares)]
+
+    async def close_store(self) -> None:
+        """Send what waits for the store behind a connection, and end the connection."""
+        if self.remote is not None:
+            await self.remote.close()
 
     def flush(self) -> None:
         """Write out the logs."""

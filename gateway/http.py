@@ -39,15 +39,16 @@ def _normalise(raw: bytes) -> str:
         return raw.decode("ascii")
     if raw == b"*":  # RFC 9112 section 3.2.4: the server as a whole, which is no path
         return "*"
-    decoded = unquote_to_bytes(_without_authority(raw)).decode("utf-8", "surrogateescape")
+    decoded = unquote_to_bytes(without_authority(raw)).decode("utf-8", "surrogateescape")
     text = _INVALID.sub(_encode_again, decoded).replace("\\", "/")
-    return _resolve(_SLASHES.sub("/", "/" + _PARAMETERS.sub("", text)))
+    return resolve_dots(_SLASHES.sub("/", "/" + _PARAMETERS.sub("", text)))
 
 
 _normal_paths: Final = Memory(_normalise, longest=256)
 
 
-def _without_authority(raw: bytes) -> bytes:
+def without_authority(raw: bytes) -> bytes:
+    """Return the path of a target in absolute form, and any other as it is."""
     absolute = _ABSOLUTE.match(raw)
     return raw[absolute.end() :] if absolute else raw
 
@@ -57,7 +58,8 @@ def _encode_again(found: re.Match[str]) -> str:
     return f"%{ord(found[0]) & 0xFF:02X}"
 
 
-def _resolve(path: str) -> str:
+def resolve_dots(path: str) -> str:
+    """Return `path` without dot segments (RFC 3986 section 5.2.4)."""
     if "/." not in path:
         return path
     resolved: list[str] = []

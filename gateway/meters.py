@@ -28,6 +28,14 @@ class Window(StrEnum):
     GCRA = "gcra"
 
 
+class OnFailure(StrEnum):
+    """What becomes of meters that the store cannot count."""
+
+    LOCAL = "local"
+    ALLOW = "allow"
+    REFUSE = "refuse"
+
+
 class Outcome(Struct, frozen=True, gc=False):
     """How an exchange ended."""
 

@@ -133,7 +133,7 @@ class Metrics:
         yield GaugeMetricFamily("aupgate_requests_in_flight", "Exchanges under way", self._in_flight)
         yield CounterMetricFamily(
             "aupgate_uncertain_clients",
-            "Requests whose client is not certain, because client.trusted_proxies is not set",
+            "Requests whose client may be a proxy: client.trusted_proxies is not set, or a trusted proxy named none",
             self._uncertain,
         )
         yield GaugeMetricFamily(

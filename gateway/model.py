@@ -15,7 +15,7 @@ from msgspec import Struct
 from aupgate.fields import Fields
 from aupgate.fields import Header as Header  # noqa: PLC0414 - a word of this vocabulary
 from aupgate.meters import Meter, Post
-from aupgate.values import value
+from aupgate.values import unique, value
 
 
 class Mode(StrEnum):
@@ -81,7 +81,12 @@ class Client:
     hops: tuple[str, ...] = ()
     """Trusted proxies between client and gateway, nearest to the client first; the peer is the last."""
     certain: bool = True
-    """False when a private peer sent forwarding headers and no proxy is configured: it may be a proxy's address."""
+    """False when the address may be a proxy's, so that nobody may be refused for what comes from it.
+
+    That is: a private peer sent forwarding headers and no proxy is configured, or a trusted proxy named no client.
+    """
+    fault: str = ""
+    """What is malformed in what trusted proxies say of the client, and ended the walk over them; empty: nothing."""
 
 
 class Account(Struct, frozen=True, gc=False):
@@ -89,11 +94,13 @@ class Account(Struct, frozen=True, gc=False):
 
     id: str
     source: str
-    """Where the id came from: `scope:user`, `key:x-api-key`, `cookie:session`, `callable`."""
+    """Where the id came from: `scope:user`, `jwt:sub`, `key:x-api-key`, `cookie:session`, `callable`."""
     verified: bool
     """True only when the source proves the id. An unverified account may key a limit; it never exempts."""
     plan: str | None = None
     parent: str | None = None
+    claims: Mapping[str, str] | None = None
+    """Further claims of a verified token, those that `[account.jwt] claims` names; None without any."""
 
 
 @value
@@ -198,6 +205,8 @@ class Rule:
     disclosure: Disclosure = Disclosure.FULL
     clauses: tuple[str, ...] = ()
     """Clauses named for this rule in the configuration, besides those whose packs name the rule."""
+    configured: bool = True
+    """False when the configuration gives the rule nothing to find, so that it enforces no clause."""
 
 
 @value
@@ -282,6 +291,22 @@ class ResponseHead:
 
     status: int
     headers: Sequence[Header]
+
+
+@unique
+class ResponseEdits:
+    """What a rule changes in the fields of every response, by their names alone, where it is enforced."""
+
+    rule: str
+    """The rule that wants it, `policy.rule`."""
+    strip: tuple[str, ...] = ()
+    """Fields to take away: folded names, or beginnings such as `x-debug-*`."""
+    keep: tuple[str, ...] = ()
+    """Fields to leave all the same."""
+    add: tuple[Header, ...] = ()
+    """Fields to add where the response has none of that name (lower case)."""
+    secure: bool = False
+    """True: only in answer to requests that came by https, for another host than localhost."""
 
 
 @value

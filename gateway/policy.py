@@ -5,7 +5,7 @@ services it is given. Where several rules of a policy find something it reports 
 observing the first: a finding never hides another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ from aupgate.model import (
     Message,
     MessageEffects,
     Request,
+    ResponseEdits,
     ResponseEffects,
     ResponseHead,
     Rule,
@@ -96,6 +97,14 @@ class SeesResponses(Policy, Protocol):
 
 
 @runtime_checkable
+class EditsResponses(Policy, Protocol):
+    """Phase 6, for what follows from names alone: asked once, at the start, it costs a response next to nothing."""
+
+    def response_edits(self) -> Sequence[ResponseEdits]:
+        """Return the edits to make to every response. They are no findings, and leave no note."""
+
+
+@runtime_checkable
 class SeesEnds(Policy, Protocol):
     """Phase 7: see how the exchange ended; called exactly once for each request that was judged."""
 
@@ -109,6 +118,26 @@ class Prepares(Policy, Protocol):
 
     async def prepare(self, services: "Services") -> None:
         """Load it. Raises `ServiceError` when it cannot be had; the caller tries again with back-off."""
+
+
+PathDecider = Callable[[str, str], Hashable]
+"""Tells what is decided by method and path alone: equal for those that are treated alike."""
+
+
+@runtime_checkable
+class DecidesByPath(Policy, Protocol):
+    """A policy that treats paths differently."""
+
+    def path_decision(self, method: str, path: str) -> Hashable:
+        """Return what is decided by `method` and `path` alone; a `PathDecider`."""
+
+
+@runtime_checkable
+class ComparesPaths(Policy, Protocol):
+    """Life-cycle: be told who decides by paths, to find what they might read in two ways."""
+
+    def compare(self, deciders: Sequence[PathDecider]) -> None:
+        """Take what the enforced policies, and the exemptions from them, decide by."""
 
 
 @runtime_checkable

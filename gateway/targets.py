@@ -1,4 +1,4 @@
-"""Request targets as they came: what makes one malformed or ambiguous, and whether it is meant for a proxy.
+"""Request targets as they came: what makes one malformed, and whether it is meant for a proxy.
 
 Source: RFC 9112 section 3.2, RFC 3986 sections 2.2 and 3.3, RFC 3629 section 3.
 """
@@ -9,9 +9,7 @@ from typing import Final
 
 # A target of these octets alone needs no closer look, unless it has dot segments. `%` is looked at a second time.
 _PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b"%#\\"))
-_UNUSUAL: Final = re.compile(
-    rb"[^\x21-\x7e]|[#\\]|^[^/]|^\Z|/\.|%(?:[01]|7[fF]|2[eE]|2[fF](?:\.|%2[eE])|5[cC]|[cC][01]|[eE]0|[fF]0)"
-).search
+_UNUSUAL: Final = re.compile(rb"[^\x21-\x7e]|[#\\]|^[^/]|^\Z|/\.|%(?:[01]|7[fF]|2[eE]|2[fF](?:\.|%2[eE]))").search
 _DOT: Final = rb"(?:\.|%2[eE])"
 _SLASH: Final = rb"(?:/|%2[fF])"
 _IN_TARGET: Final = (
@@ -19,11 +17,9 @@ _IN_TARGET: Final = (
     (re.compile(rb"[\x80-\xff]").search, "the request target has a character that must be percent-encoded"),
     (re.compile(rb"#").search, "the request target has a fragment, which is never sent"),
 )
-_OVERLONG: Final = rb"%[cC][01]%[89abAB]|%[eE]0%[89][0-9a-fA-F]|%[fF]0%8"
 _IN_PATH: Final = (
     (re.compile(rb"%(?:[01][0-9a-fA-F]|7[fF])").search, "the path has an encoded control character"),
-    (re.compile(rb"\\|%5[cC]").search, "the path has a backslash, which some servers read as a slash"),
-    (re.compile(_OVERLONG).search, "the path is encoded longer than UTF-8 allows"),
+    (re.compile(rb"\\").search, "the path has a backslash, which is never sent"),
     (
         re.compile(rb"(?:^|%b)%b{1,2}(?:;|%%3[bB]|%b|\Z)" % (_SLASH, _DOT, _SLASH)).search,
         "the path has dot segments",
@@ -34,10 +30,11 @@ _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 
 
 def target_faults(method: str, target: bytes) -> Sequence[str]:
-    """Return what is wrong with `target`, said for the client; empty when two servers would read it alike.
+    """Return what is wrong with `target`, said for the client: what no honest client sends. Empty when nothing is.
 
-    An encoded slash is right in some APIs and stays; so does whatever a query holds that can be sent at all. The
-    forms for proxies, absolute and authority, are no fault here: `is_for_proxy` judges them.
+    What can be read in several ways is told by `aupgate.readings`: an encoded slash is right in some APIs, and so is
+    whatever a query holds that can be sent at all. The forms for proxies, absolute and authority, are no fault here:
+    `is_for_proxy` judges them.
     """
     if target.startswith(b"/") and b"/." not in target and not target.translate(None, _PLAIN):
         return ()

@@ -7,6 +7,7 @@ stays in force; it is tried again when the file changes again.
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from weakref import WeakMethod
 
 EVERY: Final = 2.0
 """Seconds between two looks."""
+_GRANULE: Final = 20_000_000
+"""Nanoseconds by which the times of files may lag behind the clock."""
 
 Read = Callable[[], Sequence[Path]]
 """Reads files and returns which they were; raises when one cannot be read or is wrong."""
@@ -27,9 +30,13 @@ _log = logging.getLogger("aupgate")
 class _Watch:
     """What one reader read, and how the files looked then."""
 
-    def __init__(self, read: Read, paths: Sequence[Path]) -> None:
+    def __init__(self, read: Read) -> None:
+        began = time.time_ns() - _GRANULE
         self.read = read
-        self.seen = {path: _state(path) for path in paths}
+        self.seen = {path: _state(path) for path in read()}
+        for path, state in self.seen.items():
+            if state is not None and state[0] >= began:  # it may have changed after it was read
+                self.seen[path] = None
 
     def changed(self) -> list[Path]:
         """Return the files that differ from when they were last seen, and see them."""
@@ -50,10 +57,16 @@ class Watcher:
 
     def watch(self, read: Read) -> None:
         """Read now, and again when one of the files changes. What `read` raises now is the caller's."""
-        paths = read()
-        if paths:
-            self._watches.append(_Watch(read, paths))
-            self._start()
+        watch = _Watch(read)
+        if watch.seen:
+            self._watches.append(watch)
+
+    def start(self) -> None:
+        """Look now and then from now on, if there is anything to look at."""
+        if self._watches and self._thread is None:
+            restart = WeakMethod(self._restart)
+            os.register_at_fork(after_in_child=lambda: (again := restart()) and again())
+            self._restart()
 
     def look(self) -> None:
         """Read again what changed since the last look."""
@@ -66,12 +79,6 @@ class Watcher:
     def stop(self) -> None:
         """Stop looking."""
         self._stop.set()
-
-    def _start(self) -> None:
-        if self._thread is None:
-            restart = WeakMethod(self._restart)
-            os.register_at_fork(after_in_child=lambda: (again := restart()) and again())
-            self._restart()
 
     def _restart(self) -> None:
         """Start the thread, which a process that was forked off does not have."""

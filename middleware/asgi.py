@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from aupgate.build import build, read
+from aupgate.counting import Take
 from aupgate.gateway import Gateway
 from aupgate.middleware.documents import AppDocuments
 from aupgate.middleware.flow import HttpFlow
@@ -82,15 +83,25 @@ class AcceptableUse:
         if not request.client.certain and not self._warned:
             self._warn(request.client)
         exchange, verdict = self.gateway.open(request)
+        if isinstance(verdict, Take):
+            verdict = await self.gateway.admit(exchange, verdict)
         flow = (HttpFlow if kind == "http" else WebSocketFlow)(self.gateway, exchange, scope, receive, send)
         await flow.run(self.app, verdict)
 
     def _warn(self, client: Client) -> None:
         self._warned = True
+        if self.gateway.config.client.trusted_proxies is None:
+            _log.warning(
+                "a private peer (%s) sends forwarding headers and client.trusted_proxies is not set, so rules that "
+                "count by client only observe; set it to your proxies' networks, or to [] if clients connect directly",
+                client.peer,
+            )
+            return
         _log.warning(
-            "a private peer (%s) sends forwarding headers and client.trusted_proxies is not set, so rules that count "
-            "by client only observe; set it to your proxies' networks, or to [] when clients connect directly",
+            "a trusted proxy (%s) names no client that is not in client.trusted_proxies, so rules that count by client "
+            "only observe such requests; its own health checks are meant to be so, but if clients are, let it write %r",
             client.peer,
+            self.gateway.config.client.source,
         )
 
 

@@ -73,6 +73,7 @@ class Preparation:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._gateway.close_store()
         await asyncio.to_thread(self._gateway.flush)
 
     def _start(self, policy: "Prepares") -> asyncio.Event:

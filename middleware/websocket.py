@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from aupgate.gateway import REQUEST_ID
 from aupgate.meters import Outcome
 from aupgate.middleware.connection import Connection
 from aupgate.middleware.context import forwarded_scope
@@ -54,7 +53,7 @@ class WebSocketFlow(Connection):
         self._bytes_in += received.size
         if not self._gateway.engine.message:
             return message
-        verdict = self._gateway.judge_message(self._exchange, received)
+        verdict = await self._gateway.judge_message(self._exchange, received)
         if verdict.refusal is None:
             return message
         await self._close(self._request.id)
@@ -67,17 +66,20 @@ class WebSocketFlow(Connection):
         kind = message["type"]
         if kind == "websocket.accept":
             self._status = SWITCHING_PROTOCOLS
-            own = ((REQUEST_ID, self._request.id.encode()), *self._verdict.response_headers)
-            fields = [*message.get("headers", ()), *own]
-            message = {**message, "headers": fields}
+            message = self._edited(message, SWITCHING_PROTOCOLS)
         elif kind == "websocket.send":
             text, data = message.get("text"), message.get("bytes")
             self._bytes_out += Message(text if text is not None else data or b"").size
         elif kind == "websocket.http.response.start":
             self._status = message["status"]
+            message = self._edited(message, self._status)
         elif kind == "websocket.close" and self._status == 0:
             self._status = 403
         await self._send(message)
+
+    def _edited(self, message: Any, status: int) -> Any:
+        fields = self._gateway.response_fields(self._exchange, self._verdict, status, message.get("headers", ()))
+        return {**message, "headers": fields}
 
     async def _deny(self, judgement: Judgement, fields: Sequence[Header]) -> None:
         """Answer with the refusal where the server can send one before the handshake, else close: it shows 403."""

@@ -5,7 +5,7 @@ sections 7.7, 15.5.5, 15.5.6 and 15.5.16; RFC 9112 section 3.2.2.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Final, Literal, Self
 
 from pydantic import model_validator
@@ -122,13 +122,18 @@ class Interfaces:
         """
         path, target = request.path, request.target
         findings, taking = self._answers["GET" if request.kind == "websocket" else request.method, path]
-        if target[:1] != b"/" or target[:2] == b"//":
+        if target[:1] != b"/" or target[:2] == b"//" or request.method == "CONNECT":
             findings = (*self._judge_target(request), *findings)
         if taking and request.may_have_body:
             findings = (*findings, *_judge_body(request, taking))
         if self._complete or self._refuses_unknown or findings or self._offered.find(path):
             return findings
         raise ServiceError("the openapi document has not been read yet")
+
+    def path_decision(self, method: str, path: str) -> Hashable:
+        """Return what is found about `path`, and the operations that take it."""
+        findings, taking = self._answers[method, path]
+        return tuple(finding.rule for finding in findings), tuple(map(id, taking))
 
     def _judge_target(self, request: Request) -> Iterator[Finding]:
         """Judge a target that is more than a path."""

@@ -11,8 +11,11 @@ from pydantic import Field
 
 from aupgate.config import PolicySettings, Size
 from aupgate.fields import Layout, by_layout, by_name, fold
+from aupgate.http import below_root, normalise_path
 from aupgate.memory import Memory
 from aupgate.model import Action, Finding, Header, Request, Rule
+from aupgate.policy import PathDecider
+from aupgate.readings import readings
 from aupgate.targets import target_faults
 from aupgate.values import value
 
@@ -23,7 +26,7 @@ class Settings(PolicySettings):
     max_headers: Annotated[int, Field(ge=1)] = 100
     """Most header fields that a request may have."""
     max_header_size: Size = 64 * 1024
-    """Largest size of all header fields together."""
+    """Largest size of all header fields and the request's target together."""
 
 
 _FIELD_OCTETS: Final = bytes(octet for octet in range(256) if octet == 0x09 or (octet >= 0x20 and octet != 0x7F))
@@ -39,11 +42,15 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"})
 _ALLOW: Final = (b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
+_VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3", "1"})
+"""As ASGI servers write them; the last is 1.0 in some."""
+
 # What a field's name means here. Ordinary names are the empty string.
 _NAMED: Final = {
     b"host": "host",
     b"content-length": "length",
     b"transfer-encoding": "coding",
+    b"expect": "expectation",
     # Ordinary themselves, but an alias would tell the application another type than the one that was judged.
     b"content-type": "",
     b"content-encoding": "",
@@ -59,8 +66,19 @@ def _kind(name: bytes) -> str:
     return "alias"
 
 
-def _faults(asked: tuple[str, bytes]) -> Sequence[str]:
-    return target_faults(*asked)
+@value
+class Odd:
+    """What is odd about a target."""
+
+    faults: Sequence[str]
+    """What is wrong with it."""
+    readings: tuple[str, ...] | None
+    """What else its path may be taken for; None: too much to tell."""
+
+
+def _odd(asked: tuple[str, bytes]) -> Odd | None:
+    faults, others = target_faults(*asked), readings(asked[1].partition(b"?")[0])
+    return Odd(faults, others) if faults or others != () else None
 
 
 def _size(asked: tuple[str, bytes]) -> int:
@@ -94,9 +112,14 @@ class Protocol:
         Rule("protocol.framing", "Ambiguous message framing"),
         Rule("protocol.syntax", "Malformed header field"),
         Rule("protocol.host", "Missing or malformed Host"),
+        Rule("protocol.expectation", "Expectation that is not met here"),
         Rule("protocol.method", "Method not supported"),
-        Rule("protocol.target", "Malformed or ambiguous request target"),
+        Rule("protocol.target", "Malformed request target"),
+        Rule("protocol.ambiguous_path", "Path that can be read in two ways"),
         Rule("protocol.header_size", "Header section too large"),
+        # These two are found by listeners, which see how requests come in.
+        Rule("protocol.slow", "Request sent too slowly"),
+        Rule("protocol.pipelining", "Too many requests waiting"),
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -104,29 +127,53 @@ class Protocol:
         self._max_size = settings.max_header_size
         self._notable = by_layout(_notable)
         self._hosts = by_name(_is_host)
-        self._target_faults = Memory(_faults, longest=256, size=_size)
+        self._odd = Memory(_odd, longest=256, size=_size)
+        self._deciders: Sequence[PathDecider] = ()
 
     def on_request(self, request: Request) -> Sequence[Finding]:
         """Return one finding for each rule that the head breaks."""
         texts, layout = request.fields.texts, request.fields.layout
         octets = b"".join(texts)
-        size = layout.size + len(octets)
+        size = layout.size + len(octets) + len(request.target)
         findings: list[Finding] = []
         if len(texts) > self._max_headers or size > self._max_size:
             findings.append(_oversize(len(texts), size))
         if octets.translate(None, _FIELD_OCTETS):
             findings.append(_refuse("syntax", "a header field has a control character"))
+        if request.http_version not in _VERSIONS:
+            findings.append(_refuse("syntax", "this version of HTTP does not exist", 505))
         notable = self._notable[layout]
         host, length = notable.host, notable.length
         if host < 0 or not self._hosts[texts[host]] or (length >= 0 and not _LENGTH(texts[length])):
             findings += _judge_fields([(kind, texts[place]) for kind, place in notable.kinds], request.http_version)
         if request.method not in _METHODS:
             findings += _judge_method(request.method)
-        if faults := self._target_faults[request.method, request.target]:
-            # The query stays out of the evidence: it may hold secrets.
-            path = request.target.partition(b"?")[0]
-            findings.append(_refuse("target", faults[0], path=_shown([path]), faults=faults))
+        odd = self._odd[request.method, request.target]
+        if odd is not None:
+            findings += self._judge_target(request, odd)
         return findings
+
+    def compare(self, deciders: Sequence[PathDecider]) -> None:
+        """Refuse paths whose readings `deciders` decide differently."""
+        self._deciders = deciders
+
+    def _judge_target(self, request: Request, odd: Odd) -> Iterator[Finding]:
+        # The query stays out of the evidence: it may hold secrets.
+        path = _shown([request.target.partition(b"?")[0]])
+        if odd.faults:
+            yield _refuse("target", odd.faults[0], path=path, faults=odd.faults)
+        if odd.readings is None or any(self._differs(request, each) for each in odd.readings):
+            detail = "the path can be read in two ways, and they are not treated alike; send it in its plain form"
+            yield _refuse("ambiguous_path", detail, path=path)
+
+    def _differs(self, request: Request, reading: str) -> bool:
+        """Tell whether another `reading` of the path would be judged differently by what goes by paths."""
+        method = "GET" if request.kind == "websocket" else request.method
+        path = request.path
+        normal = normalise_path(request.target.partition(b"?")[0])
+        if normal != path:  # the application is mounted below a path
+            reading = below_root(reading, normal.removesuffix(path) or normal)
+        return any(decide(method, reading) != decide(method, path) for decide in self._deciders)
 
 
 def _refuse(rule: str, detail: str, status: int = 400, headers: tuple[Header, ...] = (), **evidence: Any) -> Finding:
@@ -146,6 +193,8 @@ def _judge_fields(notable: Sequence[tuple[str, bytes]], version: str) -> Iterato
         yield _refuse("syntax", "a header field has a malformed name")
     if fault := _host_fault(values.get("host", []), version):
         yield _refuse("host", fault, hosts=_shown(values.get("host", [])))
+    if any(text.lower() != b"100-continue" for text in values.get("expectation", ())):
+        yield _refuse("expectation", "only the expectation 100-continue is met here", 417)
     lengths, codings = values.get("length", []), values.get("coding", [])
     if fault := _framing_fault(lengths, codings, version, aliased="alias" in values):
         yield _refuse("framing", fault, content_length=_shown(lengths), transfer_encoding=_shown(codings))

@@ -4,7 +4,7 @@ A limit counts requests by a key, in one or several windows at once; all limits 
 at all, so what one refuses burns nothing of another. docs/limits.md tells how to choose them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import Annotated, Final, Self
 
@@ -16,7 +16,7 @@ from aupgate.durations import amount_of_time, period
 from aupgate.http import is_cors_preflight
 from aupgate.memory import MOST, Memory
 from aupgate.meter_keys import PARTS, KeyReader, goes_by_client, key_reader
-from aupgate.meters import Meter, MeterKind, Plan, Planned, Quota, Reading, Window
+from aupgate.meters import Meter, MeterKind, OnFailure, Plan, Planned, Quota, Reading, Window
 from aupgate.model import Action, Finding, Request, Rule
 from aupgate.pages import is_asset
 from aupgate.routes import LONGEST_PATH, RouteTable
@@ -73,6 +73,8 @@ class Limit(Table):
     """How much one request counts."""
     clauses: tuple[str, ...] = ()
     """Clauses to cite, besides those whose packs name the rule."""
+    on_failure: OnFailure | None = None
+    """What becomes of it while the store is away; unset: as `store.on_failure` says."""
 
     @model_validator(mode="after")
     def _can_be_kept(self) -> Self:
@@ -196,6 +198,10 @@ class RateLimits:
         for read in matching.readers:
             keys.append(read(request))  # noqa: PERF401 - a comprehension is a call
         return Planned(matching.plan, keys, request.id)
+
+    def path_decision(self, method: str, path: str) -> Hashable:  # noqa: ARG002 - methods make no path ambiguous
+        """Return which of the limits that name a path count it. What is a page is no question of reading a path."""
+        return tuple(self._somewhere.find(path.lower()))
 
     def _one_by_one(self, request: Request, limits: Sequence[_Counted]) -> Sequence[Meter]:
         certain = request.client.certain

@@ -96,7 +96,7 @@ def test_what_is_unset_can_be_set_as_it_stands_there(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(COMMENTED_OUT.sub("", TEXT), encoding="utf-8")
 
-    loaded = read(config, environ={"AUPGATE_ACCOUNT__SOURCES": '["key:x-api-key"]'})
+    loaded = read(config, environ={"AUPGATE_ACCOUNT__SOURCES": '["jwt:sub", "key:x-api-key"]'})
 
     assert loaded.config.gateway.tls is not None
     assert loaded.config.client.trusted_proxies is not None

@@ -1,6 +1,6 @@
 """`aupgate check`: every mistake in the configuration, or what it does."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from aupgate.build import REGISTRY, mode_of
@@ -14,12 +14,12 @@ def run(config: Path | None) -> None:
     """Read and build the configuration, and print what is enforced, observed and off. Raises `ConfigError`."""
     loaded, gateway = open_config(config, serving=True)
     say(f"ok: {config or 'the defaults'}", "bold green")
-    rules = {each.name: len(each.policy.rules) for each in gateway.engine.enforcements}
+    rules = {each.name: sum(rule.configured for rule in each.policy.rules) for each in gateway.engine.enforcements}
     table(
         ["policy", "mode", "rules", "notes"],
         [[name, mode_of(loaded, name), str(rules.get(name, "-")), _notes(loaded, name)] for name in REGISTRY],
     )
-    for warning in warnings(loaded):
+    for warning in warnings(loaded, idle={name for name, count in rules.items() if not count}):
         say(f"note: {warning}", "yellow")
 
 
@@ -33,8 +33,8 @@ def _notes(loaded: Loaded, name: str) -> str:
     return ", ".join(notes)
 
 
-def warnings(loaded: Loaded) -> Iterator[str]:
-    """Yield what is no mistake and yet worth knowing."""
+def warnings(loaded: Loaded, idle: Collection[str] = ()) -> Iterator[str]:
+    """Yield what is no mistake and yet worth knowing. The `idle` policies are those without anything configured."""
     if loaded.config.client.trusted_proxies is None:
         yield (
             "client.trusted_proxies is not set: behind a proxy, rules that count by client only observe; "
@@ -44,7 +44,7 @@ def warnings(loaded: Loaded) -> Iterator[str]:
     if loaded.config.gateway.mode is not Mode.ENFORCE:
         yield f'gateway.mode = "{loaded.config.gateway.mode}" holds for every policy: nothing is enforced'
         return
-    observed = [f"[policies.{name}]" for name in REGISTRY if mode_of(loaded, name) is Mode.OBSERVE]
+    observed = [f"[policies.{name}]" for name in REGISTRY if mode_of(loaded, name) is Mode.OBSERVE and name not in idle]
     if observed:
         yield f'to enforce what is observed, set mode = "enforce" in {", ".join(observed)}'
     for name in REGISTRY:

@@ -62,7 +62,10 @@ def _rule_states(loaded: Loaded, policy: str) -> dict[str, str]:
     settings, ceiling = loaded.policies[policy], mode_of(loaded, policy)
     rules: Sequence[Rule] = resolve(REGISTRY[policy])(settings).rules
     own = {f"{policy}.{rule}": mode for rule, mode in settings.rules.items()}
-    states = {rule.name: _STATES[Mode.weakest(ceiling, own.get(rule.name, ceiling))] for rule in rules}
+    states = {
+        rule.name: _STATES[Mode.weakest(ceiling, own.get(rule.name, ceiling))] if rule.configured else NOT_CONFIGURED
+        for rule in rules
+    }
     if settings.share == 100:
         return states
     return {rule: PARTLY if state == ENFORCED else state for rule, state in states.items()}

@@ -178,7 +178,7 @@ def _print(report: dict[str, Any]) -> None:
         say(f"note: {request['note']}", "yellow")
     table(["policy", "mode", "result", "what it saw"], [_row(step) for step in steps])
     for found in [found for step in steps for found in step["findings"] if _only_observed(found)]:
-        say(f"observed only: {found['rule']} would refuse with {found['status']}", "yellow")
+        say(f"observed only: {found['rule']} would {found['action']} with {found['status']}", "yellow")
     if verdict["allow"]:
         say("verdict: allow", "bold green")
         return
@@ -188,7 +188,7 @@ def _print(report: dict[str, Any]) -> None:
 
 
 def _sender(request: dict[str, Any]) -> str:
-    account, unsure = request["account"], "" if request["certain"] else " (or a proxy: client.trusted_proxies is unset)"
+    account, unsure = request["account"], "" if request["certain"] else " (or a proxy for others)"
     if account is None:
         return f"{request['client']}{unsure}, no account"
     verified = "verified" if account["verified"] else "not verified"
@@ -196,7 +196,7 @@ def _sender(request: dict[str, Any]) -> str:
 
 
 def _only_observed(found: dict[str, Any]) -> bool:
-    return found["mode"] is Mode.OBSERVE and found["action"] is Action.REFUSE
+    return found["mode"] is Mode.OBSERVE and found["action"] in {Action.REFUSE, Action.ANSWER}
 
 
 def _row(step: dict[str, Any]) -> Sequence[str]:

@@ -96,7 +96,9 @@ def _build(loaded: Loaded, *, serving: bool) -> Gateway:
     """Build a gateway without logs. Raises `ConfigError` with everything that is wrong beyond the values themselves."""
     config = loaded.config
     log = config.log.model_copy(update={"audit": "off", "access": "off"})
-    gateway, problems = _attempt(lambda: build(replace(loaded, config=config.model_copy(update={"log": log}))))
+    gateway, problems = _attempt(
+        lambda: build(replace(loaded, config=config.model_copy(update={"log": log})), lives=not serving)
+    )
     if serving:
         problems += _attempt(lambda: tls_context(loaded))[1]
         problems += _unusable_for_upstreams(loaded)

@@ -20,8 +20,11 @@ from aupgate.gateway import Gateway
 from aupgate.metrics import Metrics, UpstreamState
 from aupgate.middleware import AcceptableUse
 from aupgate.model import Action, Finding, Header, Judgement, Mode, Rule
+from aupgate.proxy.admission import Admission
 from aupgate.proxy.app import ReverseProxy
 from aupgate.proxy.connection import Timeouts
+from aupgate.proxy.descriptors import provide
+from aupgate.proxy.forwarding import Forwarding
 from aupgate.proxy.intake import IntakeLimits
 from aupgate.proxy.lane import Lane
 from aupgate.proxy.listener import Listener
@@ -40,6 +43,7 @@ def run(config: Path | None, overrides: dict[str, str]) -> None:
     loaded = open_config(config, overrides, serving=True).loaded
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    provide(loaded.config.gateway.connections.total)
     gateway = build(loaded, access="stdout")
     # What start-up made lives as long as the process: the collector need not walk it again while requests wait.
     gc.collect()
@@ -68,25 +72,36 @@ async def _serve(gateway: Gateway) -> None:
         lane = forward.lane(gateway, app.preparation.waiting)
         await listen(_listeners(app, lane, config), shutdown_grace=config.gateway.shutdown_grace)
     finally:
+        await gateway.close_store()
         gateway.flush()
 
 
 def _listeners(app: AcceptableUse, lane: Lane, config: Config) -> list[Listener]:
     timeouts, scheme = config.gateway.timeouts, "https" if config.gateway.tls else "http"
+    admission = _admission(config)
+    app.gateway.metrics.show(admission.families)
     main = Listener(
         app,
         config.gateway.listen,
         tls_context(app.gateway.loaded),
         lambda address: _announce(scheme, address, config),
         idle=timeouts.idle,
-        limits=IntakeLimits(timeouts.header, timeouts.body),
+        limits=IntakeLimits(timeouts.header, timeouts.body, timeouts.write, config.gateway.connections.min_rate),
         on_unreadable=_refusals_for_unreadable(app.gateway),
         lane=lane,
+        admission=admission,
+        proxied=config.gateway.proxy_protocol,
     )
     if config.admin.listen == "off":
         return [main]
     operators = admin(app.gateway.metrics, lambda: [policy.name for policy in app.preparation.waiting])
     return [main, Listener(operators, config.admin.listen, on_started=_announce_admin, outlives=True)]
+
+
+def _admission(config: Config) -> Admission:
+    bounds, client = config.gateway.connections, config.client
+    trusted = None if client.trusted_proxies is None else [str(network) for network in client.trusted_proxies]
+    return Admission(bounds.total, bounds.per_client, trusted=trusted, ipv6_prefix=client.ipv6_prefix)
 
 
 def _announce(scheme: str, address: str, config: Config) -> None:
@@ -105,7 +120,7 @@ def reverse_proxy(loaded: Loaded, metrics: Metrics, on_error: OnError = problem)
         logging.getLogger("aupgate").warning(warning)
     upstreams = _upstreams(loaded)
     metrics.watch_upstreams(lambda: map(_state, upstreams.pools))
-    return ReverseProxy(upstreams, on_error=on_error)
+    return ReverseProxy(upstreams, forwarding=Forwarding(loaded.config.gateway.forwarding), on_error=on_error)
 
 
 @asynccontextmanager
@@ -113,7 +128,7 @@ async def upstream_app(loaded: Loaded) -> AsyncIterator[ReverseProxy]:
     """Give an application that forwards to the configured upstreams, for as long as the context lasts."""
     upstreams = _upstreams(loaded)
     try:
-        yield ReverseProxy(upstreams)
+        yield ReverseProxy(upstreams, forwarding=Forwarding(loaded.config.gateway.forwarding))
     finally:
         upstreams.close()
 

@@ -10,27 +10,34 @@ from aupgate.config.quantities import Duration, Percent, Size, size_text
 from aupgate.config.values import (
     AccountSource,
     AdminAddress,
+    ClaimName,
     Contact,
+    CookieName,
     EngineName,
     FileName,
+    ForwardingStyle,
     HeaderName,
     HostName,
+    KeySetLocation,
     ListenAddress,
     LogTarget,
     Network,
     PackName,
     PathTemplate,
+    SignatureAlgorithm,
     StoreUrl,
     UpstreamUrl,
     WebUrl,
 )
+from aupgate.meters import OnFailure
 from aupgate.model import Mode, OnError
 
 
 class Settings(BaseModel):
     """Base of every table: unknown keys are errors, values never change, and each setting's docstring describes it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # Deferred, because a table within another is built with it, and need not be built for itself at import.
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class Exemption(Settings):
@@ -102,7 +109,9 @@ class Timeouts(Settings):
     header: Duration = 10.0
     """Longest time a client may take to send the head of a request."""
     body: Duration = 30.0
-    """Longest pause between two pieces of a request's body."""
+    """Longest pause between two pieces of a request's body; its pace is averaged over as long."""
+    write: Duration = 30.0
+    """How long the pace is averaged over at which a client takes a response."""
     connect: Duration = 5.0
     """Longest time for a connection to the upstream to be made."""
     response: Duration = 60.0
@@ -111,6 +120,21 @@ class Timeouts(Settings):
     """Longest time for which the upstream sends nothing of a response's body, or takes nothing of a request's."""
     idle: Duration = 60.0
     """How long a connection stays open without a request, to a client and to the upstream."""
+
+
+class ConnectionSettings(Settings):
+    """How many connections clients may have, and how slow they may be."""
+
+    total: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Most connections of clients; one more is answered with 503."""
+    per_client: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    """Most connections of one IPv4 address or IPv6 network; one more is answered with 429.
+
+    Trusted proxies and unix sockets are not counted by client; while `client.trusted_proxies` is unset, nor are private
+    addresses, for each might be a proxy.
+    """
+    min_rate: Annotated[Size, Field(ge=1)] = 100
+    """Bytes a second that a client must send of a body, else 408, and take of a response, else it is cut off."""
 
 
 class GatewaySettings(Settings):
@@ -122,6 +146,8 @@ class GatewaySettings(Settings):
     """Where the application is: one address, or a list of equal ones; the least busy takes the next request."""
     engine: EngineName = "asgi"
     """What carries the traffic."""
+    forwarding: ForwardingStyle = "x-forwarded"
+    """How the application is told of the client: `X-Forwarded-*` with `X-Real-IP`, `Forwarded` (RFC 7239), or both."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Number of processes. More than one needs a store that they share."""
     mode: Mode = Mode.ENFORCE
@@ -134,6 +160,10 @@ class GatewaySettings(Settings):
     """How upstreams are spoken to whose URL begins with `https`."""
     timeouts: Timeouts = Timeouts()
     """How long to wait for whom."""
+    connections: ConnectionSettings = ConnectionSettings()
+    """How many connections clients may have, and how slow they may be."""
+    proxy_protocol: bool = False
+    """Each connection begins with the PROXY protocol, version 1 or 2; only trusted proxies may connect then."""
 
     @model_validator(mode="after")
     def _tls_has_a_port(self) -> Self:
@@ -197,11 +227,61 @@ class KeysSettings(Settings):
     """TOML file with a `[[keys]]` table for each key: id, sha256, plan, parent. The sources `key:HEADER` need it."""
 
 
+class JwtSettings(Settings):
+    """Signed tokens (JWT) that name accounts. Each must say when it expires."""
+
+    algorithms: Annotated[tuple[SignatureAlgorithm, ...], OneOrMore()] = Field(default=(), examples=[["RS256"]])
+    """Signatures that are accepted. The sources `jwt:CLAIM` need it."""
+    jwks: KeySetLocation | None = None
+    """Keys of the issuer, a JSON Web Key Set: a file or an https URL. The sources `jwt:CLAIM` need it."""
+    ca_file: FileName | None = None
+    """PEM file with the authorities to believe when the keys are fetched, instead of the system's."""
+    refresh: Duration = 600.0
+    """How often the keys are fetched. Besides, they are when a token names an unknown one; a file is watched."""
+    issuer: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], OneOrMore()] = ()
+    """Issuers that are accepted (`iss`); empty: any that signs with these keys."""
+    audience: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], OneOrMore()] = ()
+    """For whom tokens may be (`aud`), at least one of these; empty: only tokens that do not say so are accepted."""
+    leeway: Duration = 30.0
+    """How far clocks may differ."""
+    header: HeaderName = "authorization"
+    """The header that holds the token, after `Bearer`; any other than `authorization` also without."""
+    cookie: CookieName | None = None
+    """The cookie that holds the token, instead of a header."""
+    max_size: Annotated[Size, Field(ge=64, le=65536)] = 8 * 2**10
+    """Longest token; a longer one names nobody."""
+    plan_claim: ClaimName | None = None
+    """The claim that names the account's plan."""
+    parent_claim: ClaimName | None = None
+    """The claim that names the account that answers for this one."""
+    claims: Annotated[tuple[ClaimName, ...], Field(max_length=16)] = ()
+    """Further claims to keep, where they are strings, numbers or booleans."""
+
+    @model_validator(mode="after")
+    def _within_reason(self) -> Self:
+        if not 30 <= self.refresh <= 86_400:
+            raise expectation('expected from "30s" to "1d"', at="refresh")
+        if self.leeway > 300:
+            raise expectation('expected at most "5m": a token would hold that much longer than it says', at="leeway")
+        if self.cookie and self.header != "authorization":
+            raise expectation("the token is in a header or in a cookie: expected one of the two", at="cookie")
+        return self
+
+    @model_validator(mode="after")
+    def _fetches_no_secrets(self) -> Self:
+        fetches = (self.jwks or "").startswith(("http:", "https:"))
+        if fetches and any(algorithm.startswith("HS") for algorithm in self.algorithms):
+            raise expectation("HS256 and its kin need a secret: expected a file as `jwks`", at="algorithms")
+        return self
+
+
 class AccountSettings(Settings):
     """Whom a request acts for."""
 
     sources: tuple[AccountSource, ...] = ("scope:user",)
     """Where to look for the account; the first that yields one holds. Cookies and plain headers never verify it."""
+    jwt: JwtSettings = JwtSettings()
+    """Signed tokens (JWT) that name accounts."""
     keys: KeysSettings = KeysSettings()
     """API keys that stand for accounts."""
 
@@ -214,12 +294,32 @@ class AccountSettings(Settings):
             raise expectation('no source reads these keys: expected a source such as "key:x-api-key"', at="keys.file")
         return self
 
+    @model_validator(mode="after")
+    def _tokens_fit(self) -> Self:
+        reads_tokens = any(source.startswith("jwt:") for source in self.sources)
+        if reads_tokens and not (self.jwt.jwks and self.jwt.algorithms):
+            needed = 'expected [account.jwt] with jwks (a file or an https URL) and algorithms, such as ["RS256"]'
+            absent = "jwt.algorithms" if self.jwt.jwks else "jwt.jwks"
+            raise expectation(f'a source "jwt:CLAIM" verifies tokens: {needed}', at=absent)
+        if self.jwt.jwks and not reads_tokens:
+            raise expectation('no source reads tokens: expected a source such as "jwt:sub"', at="jwt.jwks")
+        return self
+
 
 class StoreSettings(Settings):
     """Where meters are counted."""
 
     url: StoreUrl = "memory://"
-    """The store; `memory://` counts within one process."""
+    """The store: `memory://` counts within one process, the URL of a Redis across all that share it."""
+    url_file: FileName | None = Field(default=None, examples=["secrets/store-url"])
+    """File that holds the URL in the place of `url`, for one with a password."""
+    timeout: Duration = 0.05
+    """Longest wait for Redis to count a request."""
+    on_failure: OnFailure = OnFailure.LOCAL
+    """What becomes of limits while Redis is away: counted in this process, not counted, or requests refused with 503.
+
+    Limits may say otherwise for themselves.
+    """
     max_keys: Annotated[int, Field(ge=1000)] = 200_000
     """Most counters held in memory; in a full store those that hold least back give way first."""
 
@@ -281,10 +381,22 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
-    def _workers_share_a_store(self) -> Self:
-        if self.gateway.workers > 1 and self.store.url == "memory://":
+    def _preambles_come_from_proxies(self) -> Self:
+        if self.gateway.proxy_protocol and not self.client.trusted_proxies:
             raise expectation(
-                "several workers need a store that they share, and memory:// is one process's own: expected 1",
-                at="gateway.workers",
+                "only proxies that are trusted may say by the PROXY protocol whom they connect for: expected "
+                "client.trusted_proxies to name them",
+                at="gateway.proxy_protocol",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_share_a_store(self) -> Self:
+        if self.gateway.workers > 1:
+            instead = (
+                "several workers need a store that they share, and memory:// is one process's own"
+                if self.store.url == "memory://" and self.store.url_file is None
+                else "several workers are not part of this version, start several gateways that share the store"
+            )
+            raise expectation(f"{instead}: expected 1", at="gateway.workers")
         return self

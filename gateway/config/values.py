@@ -11,6 +11,7 @@ from aupgate.config.notation import Later, Notation, expectation
 from aupgate.routes import parse_template
 
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2
+_CLAIM: Final = "[!-~]{1,128}"
 _UNIX: Final = r"unix:/[^\x00-\x1f]+"
 _LISTEN: Final = rf"{_UNIX}|\[[0-9A-Fa-f:.]+\]:[0-9]{{1,5}}|[A-Za-z0-9._-]+:[0-9]{{1,5}}"
 
@@ -63,7 +64,18 @@ def _agent_pattern(text: str) -> str:
 
 def _account_source(text: str) -> str:
     kind, _, name = text.partition(":")
-    return text if kind == "cookie" else f"{kind}:{name.lower()}"
+    return text if kind in {"cookie", "jwt"} else f"{kind}:{name.lower()}"
+
+
+def _key_set(text: str) -> str:
+    if not text.lower().startswith(("http:", "https:")):
+        return text
+    parts = urlsplit(text)
+    if not parts.hostname or parts.port == 0:
+        raise ValueError(text)
+    if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
+        raise expectation("expected https, because whoever is on the way could put keys in; http only to 127.0.0.1")
+    return parts.geturl()
 
 
 Network = Annotated[
@@ -221,22 +233,55 @@ PackName = Annotated[
 AccountSource = Annotated[
     str,
     Notation(
-        rf"^(scope:user|(key|cookie|header):{_TOKEN})$",
-        'expected "scope:user", "key:HEADER", "cookie:NAME" or "header:NAME", such as "key:x-api-key"',
-        ("scope:user", "key:x-api-key", "cookie:session"),
+        rf"^(scope:user|(key|cookie|header):{_TOKEN}|jwt:{_CLAIM})$",
+        'expected "scope:user", "jwt:CLAIM", "key:HEADER", "cookie:NAME" or "header:NAME", such as "key:x-api-key"',
+        ("scope:user", "jwt:sub", "key:x-api-key", "cookie:session"),
         parse=_account_source,
     ),
-    Later(r"jwt:.*", "accounts from a JWT are not in this version: expected scope, key, cookie or header"),
 ]
 """Where to look for the account of a request."""
+
+ClaimName = Annotated[
+    str,
+    Notation(rf"^{_CLAIM}$", 'expected the name of a claim, such as "tenant"', ("tenant", "https://app.example/plan")),
+]
+"""The name of a claim in a token."""
+
+CookieName = Annotated[
+    str, Notation(rf"^{_TOKEN}$", 'expected the name of a cookie, such as "access_token"', ("access_token",))
+]
+"""The name of a cookie, whose case counts."""
+
+SignatureAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"
+]
+"""How a token is signed (RFC 7518 section 3.1, RFC 8037)."""
+
+KeySetLocation = Annotated[
+    str,
+    Notation(
+        r"^([Hh][Tt][Tt][Pp][Ss]?://[^@#\s]+|(?![A-Za-z][A-Za-z0-9+.-]*://)[^\x00]+)$",
+        'expected a file name or an https URL, such as "jwks.json" or "https://login.example.com/jwks.json"',
+        ("jwks.json", "https://login.example.com/.well-known/jwks.json"),
+        parse=_key_set,
+    ),
+]
+"""A JSON Web Key Set: a file, relative to the configuration file, or an https URL (http to this machine only)."""
 
 EngineName = Annotated[
     Literal["asgi"], Later("mitmproxy", 'the mitmproxy engine is not part of this version: expected "asgi"')
 ]
 """What carries the traffic."""
 
+ForwardingStyle = Literal["x-forwarded", "forwarded", "both"]
+"""Header fields that tell the application of the client: `X-Forwarded-*` and `X-Real-IP`, `Forwarded` (RFC 7239)."""
+
 StoreUrl = Annotated[
-    Literal["memory://"],
-    Later(r"rediss?(\+[a-z]+)?://.*", 'a Redis store is not part of this version: expected "memory://"'),
+    str,
+    Notation(
+        r"^(memory://|(rediss?(\+(sentinel|cluster))?|unix)://[^\s]+)$",
+        'expected "memory://" or a URL of Redis, such as "redis://127.0.0.1:6379/0" or "unix:///run/redis.sock"',
+        ("memory://", "redis://127.0.0.1:6379/0", "rediss+cluster://redis-1.internal,redis-2.internal"),
+    ),
 ]
-"""Where meters are counted."""
+"""Where meters are counted: in this process, or in Redis (standalone, Sentinel, Cluster; TLS with `rediss`)."""

@@ -3,10 +3,11 @@
 An `Account` comes from the first configured source that yields one. It is verified only when its source proves it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Sequence
 
 from aupgate.fields import Fields
+from aupgate.identity.keys import KnownKeys
+from aupgate.identity.tokens import Tokens
 from aupgate.model import Account
 
 Source = Callable[[Fields, object | None], Account | None]
@@ -20,9 +21,11 @@ class AccountResolver:
         self._sources = tuple(sources)
 
     @classmethod
-    def configured(cls, sources: Sequence[str], keys: Mapping[str, Account]) -> "AccountResolver":
-        """Build from the configuration's source names; `keys` maps the SHA-256 of each known API key to its account."""
-        return cls([_source(text, keys) for text in sources])
+    def configured(
+        cls, sources: Sequence[str], keys: KnownKeys | None = None, tokens: Tokens | None = None
+    ) -> "AccountResolver":
+        """Build from the configuration's source names, with what the sources `key:` and `jwt:` need."""
+        return cls([_source(text, keys or KnownKeys(), tokens) for text in sources])
 
     def resolve(self, fields: Fields, user: object | None = None) -> Account | None:
         """Return the account, or None when no source yields one. `user` is what the ASGI scope names so."""
@@ -33,10 +36,12 @@ class AccountResolver:
         return None
 
 
-def _source(text: str, keys: Mapping[str, Account]) -> Source:
+def _source(text: str, keys: KnownKeys, tokens: Tokens | None) -> Source:
     kind, _, name = text.partition(":")
     if kind == "scope":
         return _from_scope
+    if kind == "jwt":
+        return _from_token(tokens, name)
     wanted = name.lower().encode()
     if kind == "key":
         return lambda fields, _: _known_key(fields.get(wanted), keys, text)
@@ -60,13 +65,26 @@ def _from_scope(_: Fields, user: object | None) -> Account | None:
     return None
 
 
-def _known_key(key: bytes | None, keys: Mapping[str, Account], source: str) -> Account | None:
-    if not key:
-        return None
-    # The key is secret and the table is of its digests: an equal digest is proof, and comparing digests leaks nothing
-    # of use.
-    found = keys.get(sha256(key.strip()).hexdigest())
+def _known_key(key: bytes | None, keys: KnownKeys, source: str) -> Account | None:
+    found = keys.find(key.strip()) if key else None
     return found and Account(found.id, source, verified=True, plan=found.plan, parent=found.parent)
+
+
+def _from_token(tokens: Tokens | None, claim: str) -> Source:
+    """Return the source that names the account by a claim of a verified token."""
+    if tokens is None:
+        raise ValueError(f'the source "jwt:{claim}" needs something that verifies tokens')
+    find, field, cookie = tokens.find, tokens.where.field, tokens.where.cookie + b"="
+
+    def by_field(fields: Fields, _: object | None) -> Account | None:
+        token = find(fields.all(field))
+        return None if token is None else token.accounts.get(claim)
+
+    def by_cookie(fields: Fields, _: object | None) -> Account | None:
+        token = find(list(_cookies(fields, cookie)))
+        return None if token is None else token.accounts.get(claim)
+
+    return by_cookie if tokens.where.cookie else by_field
 
 
 def _unverified(text: bytes | None, source: str) -> Account | None:
@@ -74,11 +92,15 @@ def _unverified(text: bytes | None, source: str) -> Account | None:
 
 
 def _cookie(fields: Fields, wanted: bytes) -> bytes | None:
+    return next(_cookies(fields, wanted), None)
+
+
+def _cookies(fields: Fields, wanted: bytes) -> Iterator[bytes]:
+    """Yield the value of every cookie of a name; `wanted` is the name with its `=`."""
     for place in fields.layout.places.get(b"cookie", ()):  # HTTP/2 may split the field (RFC 9113 section 8.2.3)
         text = fields.texts[place]
         start = text.find(wanted)
         while start >= 0:
             if start == 0 or text[start - 1 : start] in b"; ":
-                return text[start + len(wanted) :].partition(b";")[0].strip()
+                yield text[start + len(wanted) :].partition(b";")[0].strip()
             start = text.find(wanted, start + 1)
-    return None

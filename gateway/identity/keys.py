@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,30 @@ from aupgate.errors import ConfigError, Problem
 from aupgate.model import Account
 
 _DIGEST: Final = re.compile("[0-9A-Fa-f]{64}")
+
+
+class KnownKeys:
+    """The accounts of known API keys. `read` reads them from `path`, at once and again when the file changes."""
+
+    def __init__(self, path: Path | None = None, accounts: Mapping[str, Account] | None = None) -> None:
+        """Take accounts by the SHA-256 of their key, in hexadecimal, until `path` is read."""
+        self._path = path
+        self._accounts = accounts or {}
+
+    def read(self) -> Sequence[Path]:
+        """Read the file anew and return its path, as `Watcher` wants it. Raises `ConfigError`."""
+        if self._path is None:
+            return ()
+        self._accounts = load_keys(self._path)  # replaced at once: a request sees the old keys or the new
+        return [self._path]
+
+    def find(self, key: bytes) -> Account | None:
+        """Return the account that `key` stands for.
+
+        The key is secret and the table is of its digests: an equal digest is proof. How long the look-up takes tells
+        of digests only, and from those of made-up keys no key can be worked out, so it need not take constant time.
+        """
+        return self._accounts.get(sha256(key).hexdigest())
 
 
 def load_keys(path: Path) -> dict[str, Account]:

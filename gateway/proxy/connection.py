@@ -66,17 +66,21 @@ class Keeper(Protocol):
         """Forget a connection that is closed."""
 
 
-class Connection(asyncio.Protocol):
-    """One connection. `free_since` is the loop's time at which it was last given back, for the pool."""
+class Connection(asyncio.BufferedProtocol):
+    """One connection. It reads into `buffer`, which all connections of an event loop may share.
+
+    `free_since` is the loop's time at which it was last given back, for the pool.
+    """
 
     __slots__ = (
-        "_answered", "_between", "_drained", "_end", "_fields", "_heard", "_interim", "_keeper", "_method", "_parser",
-        "_paused", "_pump", "_response", "_reusable", "_saw_body", "_sent", "_spare", "_timeouts", "_transport",
-        "deadline", "free_since", "loop",
+        "_answered", "_between", "_buffer", "_drained", "_end", "_fields", "_heard", "_interim", "_keeper",
+        "_method", "_parser", "_paused", "_pump", "_response", "_reusable", "_saw_body", "_sent", "_spare", "_timeouts",
+        "_transport", "deadline", "free_since", "loop",
     )  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts, keeper: Keeper) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts, keeper: Keeper, buffer: memoryview) -> None:
         self.loop = loop
+        self._buffer = buffer
         self.deadline = math.inf
         self.free_since = 0.0
         self._timeouts = timeouts
@@ -184,8 +188,15 @@ class Connection(asyncio.Protocol):
         """Take the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclass of it
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the BufferedProtocol interface
+        """Return where to read to: what is read is taken from there before anything else is read."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Parse what came."""
+        self._take(bytes(self._buffer[:nbytes]))
+
+    def _take(self, data: bytes) -> None:
         response = self._response
         if response is None:  # nothing was asked: a late answer, or a farewell such as 408
             self.close()
@@ -389,7 +400,7 @@ class Connection(asyncio.Protocol):
             for _ in range(_LAST_READS):
                 if self._response is None or not (data := os.read(descriptor, HEAD_LIMIT)):
                     return
-                self.data_received(data)
+                self._take(data)
         except OSError:
             return  # that was all
 

@@ -13,9 +13,11 @@ from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from aupgate.counting import Take
 from aupgate.engine import Exchange
 from aupgate.gateway import Gateway, forwarded_fields
 from aupgate.meters import Outcome
+from aupgate.middleware.connection import PASS
 from aupgate.middleware.context import RequestContext
 from aupgate.model import Header, Judgement, Request, Verdict
 from aupgate.proxy.connection import Connection
@@ -82,14 +84,12 @@ class DirectExchange:
     """
 
     __slots__ = (
-        "_bytes_out", "_complete", "_connection", "_exchange", "_fields", "_headers", "_kept", "_left", "_leg",
-        "_method", "_pieces", "_pool", "_refused", "_start", "_started", "_status", "_verdict", "_way", "ended",
+        "_bytes_out", "_complete", "_connection", "_counting", "_exchange", "_fields", "_headers", "_kept", "_left",
+        "_leg", "_method", "_pieces", "_pool", "_refused", "_start", "_started", "_status", "_verdict", "_way", "ended",
         "keep_alive",
     )  # fmt: skip
 
-    def __init__(  # noqa: PLR0913 - it takes part in all of it
-        self, way: Way, leg: ClientLeg, method: bytes, exchange: Exchange, verdict: Verdict, *, keep_alive: bool
-    ) -> None:
+    def __init__(self, way: Way, leg: ClientLeg, method: bytes, exchange: Exchange, *, keep_alive: bool) -> None:
         self._start = perf_counter()
         self.ended = False
         self.keep_alive = keep_alive
@@ -98,7 +98,9 @@ class DirectExchange:
         self._leg = leg
         self._method = method
         self._exchange = exchange
-        self._verdict = verdict
+        self._verdict = PASS
+        self._counting = False
+        """The store behind a connection has yet to answer; until then the exchange stays open."""
         self._connection: Connection | None = None
         self._status = self._bytes_out = 0
         self._left = 0
@@ -109,14 +111,31 @@ class DirectExchange:
 
     # What the client's side calls.
 
-    def begin(self) -> None:
-        """Answer or forward the request."""
+    def begin(self, step: Verdict | Take) -> None:
+        """Answer or forward the request, once it has been counted."""
         self._leg.direct = self
+        if isinstance(step, Take):
+            self._counting = True
+            self._way.gateway.count(self._exchange, step, self._on_counted)
+        else:
+            self._go_on(step)
+
+    def _on_counted(self, verdict: Verdict | Exception) -> None:
+        self._counting = False
+        if self.ended:
+            self._close(aborted=True)
+        elif isinstance(verdict, Exception):
+            self.fail(verdict)
+        else:
+            self._go_on(verdict)
+
+    def _go_on(self, verdict: Verdict) -> None:
+        self._verdict = verdict
         try:
-            if self._verdict.refusal is None:
+            if verdict.refusal is None:
                 self._forward()
             else:
-                self._refuse(self._verdict.refusal)
+                self._refuse(verdict.refusal)
         except Exception as error:  # noqa: BLE001 - whatever fails is answered for
             self.fail(error)
 
@@ -369,6 +388,10 @@ class DirectExchange:
 
     def _settle(self, *, aborted: bool) -> None:
         self.ended = True
+        if not self._counting:
+            self._close(aborted=aborted)
+
+    def _close(self, *, aborted: bool) -> None:
         duration = perf_counter() - self._start
         self._way.gateway.close(
             self._exchange, Outcome(self._status, 0, self._bytes_out, duration, aborted, self._refused)

@@ -6,11 +6,11 @@ spelling an application could read as one (`X_Forwarded_For`), and set afresh fr
 """
 
 import re
-from collections.abc import Iterable, MutableMapping, Sequence
-from typing import Any, Final
+from collections.abc import MutableMapping, Sequence
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from aupgate.fields import Fields, Layout, by_layout
+from aupgate.fields import ORDINARY, Fields, Layout, by_layout, fold, nominated
 from aupgate.model import Header
 from aupgate.values import value
 
@@ -28,20 +28,8 @@ _ANEW: Final = frozenset({b"content-length", b"expect", b"forwarded", b"x-real-i
 
 _FORWARDED: Final = b"x-forwarded"
 
-_NEVER_NOMINATED: Final = frozenset(
-    {
-        b"accept", b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-location",
-        b"content-range", b"content-type", b"cookie", b"host", b"location", b"origin", b"range", b"referer",
-        b"set-cookie", b"user-agent", b"www-authenticate", b"x-api-key", b"x-request-id",
-    }
-)  # fmt: skip
-"""End-to-end fields that identify the sender or say what a message is.
-
-Whoever nominates them wants the next reader misled.
-"""
-
-_ORDINARY: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"keep-alive, upgrade", b"te"})
-"""Values of `Connection` that nominate nothing which would not be dropped anyway."""
+Style = Literal["x-forwarded", "forwarded", "both"]
+"""How the application is told of the client: by `X-Forwarded-*` and `X-Real-IP`, by `Forwarded` (RFC 7239), or both."""
 
 _SECURE: Final = frozenset({"https", "wss"})
 """A websocket begins as a request, and applications compare with `https`."""
@@ -54,8 +42,8 @@ _SITE: Final = re.compile(rb"[a-z][a-z0-9+.-]*://[^/?#]*", re.IGNORECASE)
 
 
 def _is_ending(name: bytes) -> bool:
-    folded = name.lower().replace(b"_", b"-").replace(b".", b"-")
-    return name.lower() in HOP_BY_HOP or folded in _ANEW or folded.startswith(_FORWARDED)
+    folded = fold(name)
+    return folded in HOP_BY_HOP or folded in _ANEW or folded == _FORWARDED or folded.startswith(_FORWARDED + b"-")
 
 
 @value
@@ -78,27 +66,22 @@ def _fates(layout: Layout) -> _Fates:
 _fates_of: Final = by_layout(_fates)
 
 
-def nominated(values: Iterable[bytes]) -> frozenset[bytes]:
-    """Return the field names that the `Connection` values name, without those that nobody may name away."""
-    tokens = (token.strip(b" \t").lower() for value in values for token in value.split(b","))
-    return frozenset(tokens) - _NEVER_NOMINATED
-
-
 def _without_nominated(headers: Sequence[Header], kept: list[Header]) -> list[Header]:
     values = [text for name, text in headers if name == b"connection"]
-    names = nominated(values) if any(text.lower() not in _ORDINARY for text in values) else ()
+    names = nominated(values)
     return [pair for pair in kept if pair[0] not in names] if names else kept
 
 
 class Forwarding:
     """Makes the header fields that are forwarded.
 
-    `forwarded` adds `Forwarded` (RFC 7239). `via` is the pseudonym for `Via` (RFC 9110 section 7.6.3); by default there
+    `style` is how they tell of the client. `via` is the pseudonym for `Via` (RFC 9110 section 7.6.3); by default there
     is none, although the RFC asks for one, because common servers stop compressing for requests that carry it.
     """
 
-    def __init__(self, *, forwarded: bool = False, via: str | None = None) -> None:
-        self._forwarded = forwarded
+    def __init__(self, style: Style = "x-forwarded", *, via: str | None = None) -> None:
+        self._forwarded = style != "x-forwarded"
+        self._x_forwarded = style != "forwarded"
         self._via = via.encode("ascii") if via else b""
 
     def request_headers(self, scope: Scope) -> list[Header]:
@@ -110,7 +93,7 @@ class Forwarding:
         fates = _fates_of[Fields(headers).layout]
         kept = [headers[place] for place in fates.kept]
         for place in fates.connection:
-            if headers[place][1] not in _ORDINARY:
+            if headers[place][1] not in ORDINARY:
                 kept = _without_nominated(headers, kept)
                 break
         host = headers[fates.host][1] if fates.host >= 0 else b""
@@ -121,11 +104,12 @@ class Forwarding:
 
     def _tell(self, fields: list[Header], host: bytes, hops: Sequence[bytes], scheme: bytes) -> None:
         """Add to `fields` what is known of the client."""
-        if hops:
-            fields += (b"x-forwarded-for", b", ".join(hops)), (b"x-real-ip", hops[0])
-        fields.append((b"x-forwarded-proto", scheme))
-        if host:
-            fields.append((b"x-forwarded-host", host))
+        if self._x_forwarded:
+            if hops:
+                fields += (b"x-forwarded-for", b", ".join(hops)), (b"x-real-ip", hops[0])
+            fields.append((b"x-forwarded-proto", scheme))
+            if host:
+                fields.append((b"x-forwarded-host", host))
         if self._forwarded:
             fields.append((b"forwarded", forwarded_value(hops, scheme, host)))
 

@@ -1,8 +1,8 @@
 """The HTTP/1.1 protocol of the listener: uvicorn's on httptools, with the bounds that it lacks and fewer writes.
 
-A client has so long for the head of a request and for each piece of its body, and so many bytes for a head and for what
-frames a body. Whoever is slower is cut off, whoever sends more gets 431. What needs no application goes into the direct
-lane (`aupgate.proxy.lane`), if there is one.
+A client has so long for the head of a request and for each piece of its body, it has so many bytes for a head and for
+what frames a body, and it must send a body and take an answer at some pace. Whoever is slower is cut off, whoever sends
+more gets 431. What needs no application goes into the direct lane (`aupgate.proxy.lane`), if there is one.
 
 Trailers are read past and dropped: an application must not take them for header fields that were judged (RFC 9110
 section 6.5.1). An offer of another protocol than websocket is declined by serving the request as it is (RFC 9110
@@ -17,21 +17,25 @@ from typing import Any, Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.datastructures import Headers
 from websockets.http11 import Request
-from websockets.protocol import Protocol
 
 from aupgate.fields import by_name
+from aupgate.proxy.admission import Place
 from aupgate.proxy.corking import CorkedTransport
 from aupgate.proxy.cycle import Cycle
 from aupgate.proxy.direct import DirectExchange
-from aupgate.proxy.head import http_date
 from aupgate.proxy.lane import Lane
+from aupgate.proxy.pace import Pace, bytes_taken, cut_off
 from aupgate.proxy.problem import OnError
+from aupgate.proxy.unreadable import UnreadableRequestError, malformed, too_large, too_many, too_slow
+from aupgate.proxy.websocket_intake import WebsocketIntake
 from aupgate.values import value
 
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
+
+MOST_UNSENT: Final = 16 * 1024
+"""Bytes that wait to be sent to a client until no more of its response is read: many clients may be slow at once."""
 
 _lower: Final = by_name(bytes.lower)
 """Names in lower case, of which there are few: the same objects again are found faster by all that look for them."""
@@ -46,34 +50,35 @@ class IntakeLimits:
     head_timeout: float = 10.0
     """For the head of a request, from its first byte; for the first request of a connection, from the connection."""
     body_timeout: float = 30.0
-    """Between two pieces of a body, while the application waits for one."""
+    """Between two pieces of a body, while the application waits for one; also how long its pace is averaged over."""
+    write_timeout: float = 30.0
+    """How long the pace is averaged over at which a client takes what is written."""
+    min_rate: int = 100
+    """Bytes a second that a client must send of a body, and take of an answer, on the average."""
     head_size: int = 64 * 1024
     """Of a request's head, target and fields; also of its trailers, and of the framing between two pieces of a body."""
-
-
-class UnreadableRequestError(Exception):
-    """Raised while parsing for what is answered with `status` under `rule`, and closes the connection."""
-
-    def __init__(self, status: int, rule: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.rule = rule
-        self.detail = detail
-
-
-def _malformed(detail: str, status: int = 400) -> UnreadableRequestError:
-    return UnreadableRequestError(status, "protocol.syntax", detail)
-
-
-def _too_large() -> UnreadableRequestError:
-    return UnreadableRequestError(431, "protocol.header_size", "the head of the request is too large")
+    fields: int = 1000
+    """Fields of a head: each takes more space than its bytes."""
+    pipeline: int = 100
+    """Requests that wait for the answers to earlier ones. One read of the transport may hold thousands."""
 
 
 class Intake(HttpToolsProtocol):
     """One connection of a client. `expire` is called now and then by the listener."""
 
-    def __init__(self, limits: IntakeLimits, answer: OnError, lane: Lane | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        limits: IntakeLimits,
+        answer: OnError,
+        lane: Lane | None = None,
+        place: Place | None = None,
+        peer: tuple[str, int] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self._place = place
+        self._peer = peer
+        """Who it is that the other end of the connection connects for; None: itself."""
         self.wire: asyncio.Transport = cast("asyncio.Transport", None)  # until the connection is made
         """The bare transport."""
         self.url = b""
@@ -100,34 +105,50 @@ class Intake(HttpToolsProtocol):
         """When the client's time began to run: for a head, for a piece of a body, or until the next request."""
         self._refusal: UnreadableRequestError | None = None
         """What comes after the answers that are under way."""
+        self._came = 0
+        """Bytes that came while a body was read."""
+        self._giving = Pace(limits.min_rate, limits.body_timeout)
+        """At which the body comes that is waited for."""
+        self._taking = Pace(limits.min_rate, limits.write_timeout)
+        """At which the client takes what is written."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first head."""
         super().connection_made(transport)
+        if self._peer is not None:
+            self.client = self._peer
         self.wire = transport
+        transport.set_write_buffer_limits(high=MOST_UNSENT)
         self._cork = CorkedTransport(transport, self.loop)
         self.transport = cast("asyncio.Transport", self._cork)
         self._since = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give up what is under way."""
-        super().connection_lost(exc)
-        exchange, self.direct = self.direct, None
-        if exchange is not None:
-            exchange.abandon()
+        """Give up what is under way, and the place."""
+        try:
+            super().connection_lost(exc)
+            exchange, self.direct = self.direct, None
+            if exchange is not None:
+                exchange.abandon()
+        finally:
+            if self._place is not None:
+                self._place.leave()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
         if self._refusal or self.wire.is_closing():
             return
+        self._packet = size = len(data)
         if self._reading is not None:
             self._since = self.loop.time()
-        self._packet = size = len(data)
+            self._came += size
         self._begins_with = size if self._between else 0
         self._stretch += size
         try:
             self._parse(data)
-            if not self._between and self._stretch + size > self._limits.head_size:
+            if not self._between and (
+                self._stretch + size > self._limits.head_size or len(self.headers) > self._limits.fields
+            ):
                 self._check_stretch()
         except UnreadableRequestError as error:
             self._refuse(error)
@@ -144,7 +165,7 @@ class Intake(HttpToolsProtocol):
             reason = error.__context__
             if isinstance(reason, UnreadableRequestError):
                 raise reason from None
-            raise _malformed("the request cannot be read as HTTP") from error
+            raise malformed("the request cannot be read as HTTP") from error
 
     def _read(self, data: bytes | memoryview) -> int | None:
         """Return how much was read when an offer of another protocol ended the parsing, else None."""
@@ -175,18 +196,20 @@ class Intake(HttpToolsProtocol):
         else:
             self._size += len(name) + len(value) + 4
             if self._size > self._limits.head_size:
-                raise _too_large()
+                raise too_large()
 
     def on_headers_complete(self) -> None:
         """Begin the exchange, unless another protocol is offered."""
         self._in_head = False
-        if self._stretch + self._packet > self._limits.head_size:
+        if self._stretch + self._packet > self._limits.head_size or len(self.headers) > self._limits.fields:
             self._check_head()
         self._size = self._stretch = 0
         parser = self.parser
         version = parser.get_http_version()
         if version not in _VERSIONS:
-            raise _malformed("only HTTP/1.0 and HTTP/1.1 are spoken here", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            raise malformed("only HTTP/1.0 and HTTP/1.1 are spoken here", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+        if b"#" in self.url:  # which the parser of targets takes away
+            raise malformed("the request target has a fragment, which is never sent")
         if parser.should_upgrade():
             self._look_at_offer()
         elif not self.wire.is_closing() and not (
@@ -203,6 +226,8 @@ class Intake(HttpToolsProtocol):
 
     def _go_by_asgi(self) -> None:
         """Give the request to the application, when its turn comes."""
+        if len(self.pipeline) >= self._limits.pipeline:
+            raise too_many()
         url, headers = self.url, self.headers
         super().on_message_begin()  # makes the scope
         self.url = url
@@ -266,6 +291,7 @@ class Intake(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         """Go on."""
+        self._taking.rest()
         super().resume_writing()
         if self.direct is not None:
             self.direct.resume()
@@ -284,31 +310,68 @@ class Intake(HttpToolsProtocol):
 
     def expire(self, now: float) -> None:
         """Cut the client off if it lets the gateway wait for too long, and close what is not used."""
-        if self.wire.is_closing() or now - self._since <= self._patience():
+        wire = self.wire
+        if wire.get_write_buffer_size() and self._takes_too_slowly(now):
+            self._cut("response")
+        elif wire.is_closing():
             return
-        if self._in_head or not self._between:
-            self.wire.abort()
+        elif self._gives_too_slowly(now) or now - self._since > self._patience():
+            self._lose_patience()
+
+    def _lose_patience(self) -> None:
+        if self._reading is not None:
+            self._note_cut("body")
+            self._refuse(too_slow())
+        elif not self._between:
+            self._cut("head")
         else:
             self.wire.close()
 
+    def _takes_too_slowly(self, now: float) -> bool:
+        if self._answering() and not self.flow.write_paused and not self.wire.is_closing():
+            self._taking.rest()  # more is being written, and nobody waits for the client
+            return False
+        return self._taking.due(now) and self._taking.lags(now, bytes_taken(self.wire))
+
+    def _gives_too_slowly(self, now: float) -> bool:
+        if self._awaits_body():
+            return self._giving.lags(now, self._came)
+        self._giving.rest()
+        return False
+
+    def _awaits_body(self) -> bool:
+        """Tell whether it is the client that a body waits for; one that was answered already is read past."""
+        cycle = self._reading
+        return cycle is not None and not cycle.waiting_for_100_continue and not self.flow.read_paused
+
+    def _cut(self, reason: str) -> None:
+        self._note_cut(reason)
+        cut_off(self.wire)
+
+    def _note_cut(self, reason: str) -> None:
+        if self._place is not None:
+            self._place.admission.cut(reason)
+
     def _patience(self) -> float:
+        if self._reading is not None:
+            return self._limits.body_timeout if self._awaits_body() else math.inf
         if self._answering():
-            cycle = self._reading
-            waits = cycle is not None and not cycle.waiting_for_100_continue and not self.flow.read_paused
-            return self._limits.body_timeout if waits else math.inf
+            return math.inf
         if self._in_head:
             return self._limits.head_timeout
         return self.timeout_keep_alive if self._between else math.inf
 
     def _check_stretch(self) -> None:
         if self._stretch > self._limits.head_size:
-            raise _too_large()
+            raise too_large()
         if self._in_head:
             self._check_head()
 
     def _check_head(self) -> None:
+        if len(self.headers) > self._limits.fields:
+            raise too_large()
         if len(self.url) + sum(len(name) + len(text) + 4 for name, text in self.headers) > self._limits.head_size:
-            raise _too_large()
+            raise too_large()
 
     def _should_upgrade(self) -> bool:
         if (
@@ -323,9 +386,9 @@ class Intake(HttpToolsProtocol):
 
     def _look_at_offer(self) -> None:
         if self.parser.get_method() == b"CONNECT":
-            raise _malformed("there are no tunnels here, send the request without CONNECT")
+            raise malformed("there are no tunnels here, send the request without CONNECT")
         if self._should_upgrade() and (self._answering() or not self.url.isascii()):
-            raise _malformed("a websocket begins with an ASCII target, and after the last answer has ended")
+            raise malformed("a websocket begins with an ASCII target, and after the last answer has ended")
 
     def _decline_upgrade(self) -> None:
         """Parse the head again without the offer, so that a body is read as what it is."""
@@ -337,21 +400,17 @@ class Intake(HttpToolsProtocol):
         self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
 
     def _open_websocket(self, early: memoryview) -> None:
-        """Hand the bare transport on: a websocket's messages are one write each.
-
-        So is the request as it was parsed: parsed by the websocket's own rules, it would have other bounds.
-        """
+        """Hand the bare transport on: a websocket's messages are one write each."""
         if early:
-            raise _malformed("a websocket client waits for the answer to its handshake")
+            raise malformed("a websocket client waits for the answer to its handshake")
         self.connections.discard(self)
-        transport = self.wire
-        protocol = WebSocketsSansIOProtocol(self.config, self.server_state, self.app_state)
-        protocol.connection_made(transport)
-        protocol.conn.parser = Protocol.parse(protocol.conn)
-        next(protocol.conn.parser)
+        websocket = WebsocketIntake(
+            self._limits.min_rate, self._limits.write_timeout, self._place,
+            config=self.config, server_state=self.server_state, app_state=self.app_state,
+        )  # fmt: skip
         fields = Headers([(name.decode("ascii"), text.decode("latin-1")) for name, text in self.headers])
-        protocol.handle_connect(Request(self.url.partition(b"#")[0].decode("ascii"), fields))
-        transport.set_protocol(protocol)
+        request = Request(self.url.partition(b"#")[0].decode("ascii"), fields)
+        websocket.open(self.wire, self.client, request)
 
     def _answering(self) -> bool:
         if self.direct is not None:
@@ -363,10 +422,14 @@ class Intake(HttpToolsProtocol):
         """Answer with `error` when its turn comes; read no more."""
         _log.info("a request cannot be read: %s", error.detail)
         self._refusal = error
-        if not self._answering():
+        body, self._reading = self._reading, None
+        if self._answering():
+            if body is not None:
+                self._refuse_body(error)
+        elif body is None:
             self._say(error)
-        elif self._reading is not None:
-            self._refuse_body(error)
+        else:  # it was answered already
+            self.wire.close()
 
     def _refuse_body(self, error: UnreadableRequestError) -> None:
         if self.pipeline:
@@ -378,8 +441,5 @@ class Intake(HttpToolsProtocol):
 
     def _say(self, error: UnreadableRequestError) -> None:
         headers, body = self._answer({"type": "http", "client": self.client}, error.status, error.rule, error.detail)
-        lines = [b"HTTP/1.1 %d %b" % (error.status, HTTPStatus(error.status).phrase.encode())]
-        lines += [b"%b: %b" % field for field in headers]
-        lines += [b"date: %b" % http_date(), b"connection: close", b"", b""]
-        self.transport.write(b"\r\n".join(lines) + body)
+        self.transport.write(error.encode(headers, body))
         self.transport.close()

@@ -62,11 +62,11 @@ class Lane:
             request = self._request(leg, name, target, headers)
             if self._declines(request):
                 return False
-            exchange, verdict = way.gateway.open(request)
+            exchange, step = way.gateway.open(request)
         except Exception as error:  # noqa: BLE001 - whatever fails is answered for
             answer_fault(leg, method, error)
         else:
-            DirectExchange(way, leg, method, exchange, verdict, keep_alive=keep_alive).begin()
+            DirectExchange(way, leg, method, exchange, keep_alive=keep_alive).begin(step)
         return True
 
     def _request(self, leg: ClientLeg, method: str, target: bytes, headers: list[Header]) -> Request:

@@ -8,24 +8,25 @@ themselves. A second signal cuts everything at once.
 import asyncio
 import logging
 import signal
-import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import uvicorn
 
 from aupgate.errors import AupgateError, ListenError
+from aupgate.proxy.admission import Admission, Place
+from aupgate.proxy.arrivals import Acceptor, Doorstep, Manner, Peer
 from aupgate.proxy.errors import UpstreamError
 from aupgate.proxy.intake import Intake, IntakeLimits
 from aupgate.proxy.lane import Lane
 from aupgate.proxy.problem import OnError, problem
+from aupgate.proxy.sockets import UnixFile, bind
 from aupgate.proxy.websocket import MAX_MESSAGE
+from aupgate.proxy.websocket_intake import WebsocketIntake
 
 App = Callable[
     [
@@ -44,6 +45,9 @@ _CUT: Final = 2.0
 
 _BACKLOG: Final = 2048
 """Connections that wait to be accepted."""
+
+_AT_A_LOOK: Final = 64
+"""Connections that are looked at before requests have their turn."""
 
 
 class StartupError(AupgateError):
@@ -74,6 +78,10 @@ class Listener:
     """Bytes of a websocket message."""
     lane: Lane | None = None
     """Answers what does not need `app`."""
+    admission: Admission = field(default_factory=Admission)
+    """How many connections there may be, and of whom."""
+    proxied: bool = False
+    """True: each connection is a trusted proxy's, and begins with the PROXY protocol."""
 
 
 async def serve(  # noqa: PLR0913 - one listener, said in one call
@@ -153,7 +161,7 @@ class _Site:
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self._socket = bind(listener.listen)
-        self._file = _UnixFile.of(listener.listen)
+        self._file = UnixFile.of(listener.listen)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 listener.app,
@@ -172,24 +180,40 @@ class _Site:
                 timeout_keep_alive=max(1, round(listener.idle)),
             )
         )
-        self._timer: asyncio.TimerHandle | None = None
+        self._acceptor: Acceptor | asyncio.Server | None = None
+        self._timer: asyncio.Handle | None = None
 
     async def start(self) -> None:
         """Start the application, then the server."""
         server, config = self._server, self._server.config
         config.load()
-        config.ssl = self.listener.tls
-        config.http_protocol_class = partial(  # type: ignore[assignment]
-            Intake, self.listener.limits, self.listener.on_unreadable, self.listener.lane
-        )
         server.lifespan = config.lifespan_class(config)
         try:
-            await server.startup(sockets=[self._socket])
+            await server.startup(sockets=[])
         except SystemExit:
             raise StartupError(
                 f'the application on "{self.listener.listen}" did not start, see the log for why'
             ) from None
-        self._look_at_clients()
+        await self._listen()
+        self._look_at_clients(())
+
+    async def _listen(self) -> None:
+        listener, loop = self.listener, asyncio.get_running_loop()
+        if listener.tls is None and not listener.proxied and not isinstance(loop, asyncio.SelectorEventLoop):
+            # uvloop's: asyncio's own is no faster than ours, and tries thousands of times when no descriptors are left.
+            doorstep = Doorstep(listener.admission, self._receive)
+            self._acceptor = await loop.create_server(lambda: doorstep, sock=self._socket, backlog=_BACKLOG)
+        else:
+            manner = Manner(listener.tls, listener.proxied, listener.limits.head_timeout)
+            acceptor = self._acceptor = Acceptor(self._socket, listener.admission, self._receive, manner)
+            acceptor.start(_BACKLOG)
+
+    def _receive(self, place: Place, peer: Peer | None) -> Intake:
+        listener, server = self.listener, self._server
+        return Intake(
+            listener.limits, listener.on_unreadable, listener.lane, place, peer,
+            config=server.config, server_state=server.server_state, app_state=server.lifespan.state,
+        )  # fmt: skip
 
     def announce(self) -> None:
         """Tell the address."""
@@ -217,8 +241,8 @@ class _Site:
     async def _drain(self, until: float, order: _Stop) -> None:
         if self._file is not None:  # first, so that a successor may take its place while this process drains
             self._file.remove()
-        for server in self._server.servers:
-            server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         told: set[object] = set()
         connections = self._server.server_state.connections
 
@@ -252,96 +276,29 @@ class _Site:
         while not enough() and (state.connections or state.tasks):  # noqa: ASYNC110 - see above
             await asyncio.sleep(_POLL)
 
-    def _look_at_clients(self) -> None:
+    def _look_at_clients(self, connections: Sequence[object]) -> None:
+        """Look whether the `connections` keep their time, some in each turn of the loop; then, later, at all again."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for connection in tuple(self._server.server_state.connections):
-            if isinstance(connection, Intake):
+        for connection in connections[:_AT_A_LOOK]:
+            if isinstance(connection, Intake | WebsocketIntake):
                 connection.expire(now)
-        tick = min(1.0, self.listener.limits.head_timeout / 4, self.listener.limits.body_timeout / 4)
-        self._timer = loop.call_later(tick, self._look_at_clients)
+        if left := connections[_AT_A_LOOK:]:
+            self._timer = loop.call_soon(self._look_at_clients, left)
+        else:
+            self.listener.admission.report(now)
+            limits = self.listener.limits
+            tick = min(1.0, min(limits.head_timeout, limits.body_timeout, limits.write_timeout) / 4)
+            self._timer = loop.call_later(tick, self._look_at_all)
+
+    def _look_at_all(self) -> None:
+        self._look_at_clients(tuple(self._server.server_state.connections))
 
     def _address(self) -> str:
         if self.listener.listen.startswith("unix:"):
             return self.listener.listen
         host, port = self._socket.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def bind(listen: str) -> socket.socket:
-    """Return a socket bound to `listen`. Raises `ListenError`."""
-    try:
-        if listen.startswith("unix:"):
-            return _bind_unix(Path(listen.removeprefix("unix:")))
-        host, _, port = listen.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65535:  # getaddrinfo would take the rest of a division
-            raise ListenError(f'cannot listen on "{listen}", write "host:port", "[address]:port" or "unix:/path"')
-        return _bind_tcp(host.strip("[]"), int(port))
-    except OSError as error:
-        raise ListenError(
-            f'cannot listen on "{listen}": {error}; choose another address, or end what uses it'
-        ) from None
-
-
-def _bind_tcp(host: str, port: int) -> socket.socket:
-    family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-        0
-    ]
-    bound = socket.socket(family, kind, number)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
-def _bind_unix(path: Path) -> socket.socket:
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.is_socket():
-            _remove_abandoned(path)
-        bound.bind(str(path))
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove a socket that a process left behind when it was killed, so that nobody listens on it any more."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-
-
-@dataclass(frozen=True, slots=True)
-class _UnixFile:
-    """The file of a unix socket, known by its inode, so that nobody else's is removed."""
-
-    path: Path
-    inode: tuple[int, int]
-
-    @classmethod
-    def of(cls, listen: str) -> "_UnixFile | None":
-        """Return the file of a `unix:/path` that was just bound, None for other addresses."""
-        if not listen.startswith("unix:"):
-            return None
-        path = Path(listen.removeprefix("unix:"))
-        return cls(path, cls._inode(path))
-
-    def remove(self) -> None:
-        """Remove the file, if it is still the same."""
-        if self.path.exists() and self._inode(self.path) == self.inode:
-            self.path.unlink()
-
-    @staticmethod
-    def _inode(path: Path) -> tuple[int, int]:
-        status = path.stat()
-        return status.st_dev, status.st_ino
 
 
 class _ShortAborts(logging.Filter):

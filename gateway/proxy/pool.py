@@ -15,6 +15,10 @@ _LONGEST_TICK: Final = 1.0
 """Seconds between two looks at the deadlines, at most."""
 
 
+READ: Final = 32 * 1024
+"""Bytes that are read of a response at once. So much more than it may is in a slow client's buffer at most."""
+
+
 class Pool:
     """Open connections to `origin`. At most `max_idle` are kept without a request, each for `timeouts.idle` seconds.
 
@@ -33,6 +37,7 @@ class Pool:
         self._open: set[Connection] = set()
         self._dialled = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._buffer = memoryview(bytearray(READ))
 
     @property
     def busy(self) -> int:
@@ -58,7 +63,7 @@ class Pool:
     async def connect(self) -> Connection:
         """Return a new connection. Raises `UpstreamUnreachable` or `UpstreamTimeout`."""
         loop = asyncio.get_running_loop()
-        connection = await self._connect(lambda: Connection(loop, self._timeouts, self))
+        connection = await self._connect(lambda: Connection(loop, self._timeouts, self, self._buffer))
         self._open.add(connection)
         if self._timer is None:
             self._timer = loop.call_later(self._tick, self._look_at_deadlines)

@@ -8,10 +8,13 @@ A counter belongs to a quota and a key. Quotas that are equal in everything but 
 that gates and its twin that tallies do not, so that what is only observed never fills what is enforced.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from aupgate.meters import Meter, Planned, Post, Reading
+
+Done = Callable[[Any], None]
+"""Is called once with the readings of a take, or with the `ServiceError` that comes in their place; must not raise."""
 
 
 class _Posts(Protocol):
@@ -45,3 +48,9 @@ class RemoteStore(_Posts, Protocol):
 
     async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[Sequence[Reading]]:
         """Do as `Store.take` does."""
+
+    def submit(self, groups: Sequence[Sequence[Meter]], now: float, done: Done) -> None:
+        """Do as `take` does without a task: call `done` with the readings or the error, later or before returning."""
+
+    async def close(self) -> None:
+        """Send what waits, and end the connections."""

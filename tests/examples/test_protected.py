@@ -44,7 +44,8 @@ def test_a_browser_gets_what_the_application_sends(site: Site, browser: httpx.Cl
     answered = browser.get(path)
     sent = httpx.get(f"{site.app_url}{path}", headers=PERSON, trust_env=False)
     assert (answered.status_code, answered.content) == (200, sent.content)
-    unchanged = sent.headers.keys() - {"date", "content-length"}
+    assert "server" not in answered.headers  # what runs the application is nobody's business
+    unchanged = sent.headers.keys() - {"date", "content-length", "server"}
     assert {name: answered.headers[name] for name in unchanged} == {name: sent.headers[name] for name in unchanged}
 
 

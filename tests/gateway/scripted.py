@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aupgate.engine import Exchange
 from aupgate.fields import Fields
+from aupgate.gateway import Gateway
 from aupgate.meters import Meter, Outcome, Post, Quota, Reading
 from aupgate.model import (
     Action,
@@ -19,7 +21,15 @@ from aupgate.model import (
     ResponseEffects,
     ResponseHead,
     Rule,
+    Verdict,
 )
+
+
+def opened(gateway: Gateway, request: Request) -> tuple[Exchange, Verdict]:
+    """Open an exchange in a gateway that counts by itself; return it with the verdict on its head."""
+    exchange, verdict = gateway.open(request)
+    assert isinstance(verdict, Verdict)
+    return exchange, verdict
 
 
 def a_request(**given: Any) -> Request:

@@ -29,7 +29,7 @@ from aupgate.fields import Fields
 from aupgate.gateway import Gateway
 from aupgate.meters import Outcome
 from aupgate.model import Mode, OnError, Request
-from tests.gateway.scripted import a_request
+from tests.gateway.scripted import a_request, opened
 
 QUIET: dict[str, Any] = {"log": {"audit": "off", "access": "off"}}
 SCANNER = [(b"host", b"app.example"), (b"user-agent", b"sqlmap/1.8")]
@@ -49,7 +49,7 @@ def mistakes(config: Mapping[str, Any] | Path) -> list[str]:
 
 def serve(gateway: Gateway, request: Request, status: int = 200) -> str | None:
     """Run one exchange; return the rule that refused it."""
-    exchange, verdict = gateway.open(request)
+    exchange, verdict = opened(gateway, request)
     gateway.close(exchange, Outcome(status, 0, 0, 0.1, aborted=False, refused=not verdict.allow))
     gateway.flush()
     return verdict.refusal.finding.rule if verdict.refusal else None
@@ -59,7 +59,7 @@ def serve(gateway: Gateway, request: Request, status: int = 200) -> str | None:
 
 
 def test_policies_are_asked_in_this_order() -> None:
-    order = ["protocol", "headers", "interfaces", "scrapers", "rate_limits", "uploads"]
+    order = ["protocol", "headers", "networks", "interfaces", "scrapers", "rate_limits", "uploads"]
 
     assert list(REGISTRY) == order
     assert [each.name for each in a_gateway().engine.enforcements] == order
@@ -79,7 +79,9 @@ def test_a_reference_is_resolved_by_importing_its_module() -> None:
 def test_what_is_off_is_not_built() -> None:
     gateway = a_gateway(policies={"uploads": {"mode": "off"}, "scrapers": {"mode": "off"}})
 
-    assert [each.name for each in gateway.engine.enforcements] == ["protocol", "headers", "interfaces", "rate_limits"]
+    assert [each.name for each in gateway.engine.enforcements] == [
+        "protocol", "headers", "networks", "interfaces", "rate_limits",
+    ]  # fmt: skip
 
 
 def test_what_is_off_imports_nothing_of_what_it_needs() -> None:
@@ -105,7 +107,9 @@ def test_without_configuration_what_needs_no_knowledge_of_the_app_is_enforced() 
 
     modes = {name: mode_of(loaded, name) for name in REGISTRY}
     assert [name for name, mode in modes.items() if mode is Mode.ENFORCE] == ["protocol", "headers", "uploads"]
-    assert [name for name, mode in modes.items() if mode is Mode.OBSERVE] == ["interfaces", "scrapers", "rate_limits"]
+    assert [name for name, mode in modes.items() if mode is Mode.OBSERVE] == [
+        "networks", "interfaces", "scrapers", "rate_limits",
+    ]  # fmt: skip
     assert modes == {name: default_mode(name) for name in REGISTRY}
 
 
@@ -152,7 +156,7 @@ def test_a_failing_policy_refuses_where_passing_would_be_dangerous() -> None:
     on_error = {each.name: each.on_error for each in enforcements(read(None, environ={}))}
 
     refusing = [name for name, each in on_error.items() if each is OnError.REFUSE]
-    assert refusing == ["protocol", "headers", "uploads"]
+    assert refusing == ["protocol", "headers", "networks", "uploads"]
 
 
 def test_what_a_failing_policy_does_can_be_configured() -> None:
@@ -180,7 +184,8 @@ def test_a_rule_that_no_policy_has_is_a_mistake() -> None:
     (mistake,) = mistakes({"policies": {"headers": {"rules": {"spoofd": "off"}}}})
 
     assert mistake == (
-        '<mapping>: policies.headers.rules.spoofd = "off": unknown rule, expected one of spoofed, override, host'
+        '<mapping>: policies.headers.rules.spoofd = "off": unknown rule, '
+        "expected one of spoofed, override, internal, alias, host, forwarding, banner, hsts"
     )
 
 
@@ -293,7 +298,7 @@ def test_settings_reach_the_parts_they_are_for() -> None:
     assert (client.address, client.network) == ("2001:db8:1:2::3", "2001:db8:1::/48")
     assert (gateway.spools.memory, gateway.spools.budget.limit) == (1024, 1024**2)
     request = a_request(headers=SCANNER)
-    _, verdict = gateway.open(request)
+    _, verdict = opened(gateway, request)
     assert verdict.refusal is not None
     problem = json.loads(gateway.refusals(request, verdict.refusal, ()).body)
     assert problem["contact"] == "mailto:abuse@acme.example"

@@ -49,3 +49,10 @@ def test_any_one_exemption_exempts() -> None:
     assert enforcement.exempts is not None
     assert [enforcement.exempts(a_request(path=path)) for path in ("/a", "/b", "/c")] == [True, True, False]
     assert Enforcement(Judge("p")).exempts is None
+
+
+def test_a_rule_may_be_enforced_where_neither_it_nor_the_policy_is_weaker() -> None:
+    policy = Judge("p", rules=["first", "second"])
+    enforcement = Enforcement(policy, rules={"second": Mode.OBSERVE}, share=10)
+    assert [enforcement.may_enforce(f"p.{rule}") for rule in ("first", "second")] == [True, False]
+    assert not Enforcement(policy, ceiling=Mode.OBSERVE).may_enforce("p.first")

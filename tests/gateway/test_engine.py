@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aupgate.driver import judge, judge_body
 from aupgate.enforcement import Enforcement, Switch
 from aupgate.engine import Engine, Exchange
-from aupgate.errors import StoreError
+from aupgate.errors import ServiceError, StoreError
 from aupgate.meters import Outcome, Post, PostKind, Quota, Reading, Settle
 from aupgate.model import Action, Clause, Finding, HeaderEdits, Message, Mode, OnError, ResponseHead, Verdict
 from aupgate.packs import ClauseIndex, Pack
@@ -349,7 +349,7 @@ def test_policies_look_at_their_readings_only_when_something_is_over() -> None:
     assert [(head(engine, store)[1].allow, policy.looked) for _ in range(3)] == [(True, 0), (True, 0), (False, 1)]
 
 
-@pytest.mark.parametrize("error", [StoreError("away"), ZeroDivisionError("planted")], ids=repr)
+@pytest.mark.parametrize("error", [ServiceError("away"), ZeroDivisionError("planted")], ids=repr)
 @pytest.mark.parametrize("on_error", OnError)
 def test_a_store_that_fails_is_a_fault_of_the_policies_that_count(on_error: OnError, error: Exception) -> None:
     class Broken:
@@ -360,6 +360,15 @@ def test_a_store_that_fails_is_a_fault_of_the_policies_that_count(on_error: OnEr
     exchange, verdict = head(engine, Broken())
     assert verdict.allow is (on_error is OnError.ALLOW)
     assert [judgement.finding.rule for judgement in exchange.judgements] == ["internal.error"]
+
+
+def test_a_store_that_is_away_has_followed_its_own_setting_and_refuses() -> None:
+    class Away:
+        def take(self, groups: Any, now: float) -> Any:
+            raise StoreError("away")
+
+    engine = an_engine(Enforcement(Count("p", Quota("p.first", "first", 1, 60.0)), on_error=OnError.ALLOW))
+    assert not head(engine, Away())[1].allow
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aupgate.fields import LONGEST, MOST, Fields, Layout, by_layout, fold
+from aupgate.fields import (
+    LONGEST,
+    MOST,
+    ORDINARY,
+    Fields,
+    Layout,
+    by_layout,
+    by_names,
+    fold,
+    matcher,
+    nominated,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +76,41 @@ def test_names_that_clients_make_up_fill_no_memory() -> None:
     assert known[long.layout] == LONGEST
     assert long.layout not in known
     assert Fields(long.pairs).layout is not long.layout
+
+
+def test_names_in_their_order_are_remembered_within_bounds() -> None:
+    known = by_names(len)
+    for number in range(2 * MOST):
+        assert known[b"a", b"x-%d" % number] == 2
+        assert len(known) <= MOST
+    assert known[b"x" * LONGEST,] == 1
+    assert (b"x" * LONGEST,) not in known
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (b"X_User.Id", True), (b"x-user", False), (b"x-user-id-2", False), (b"X-Team-", False), (b"x-team-a", True),
+        (b"X__Team__A", True), (b"x-teams", False), (b"", False),
+    ],
+)  # fmt: skip
+def test_a_name_is_found_by_itself_or_by_its_beginning(name: bytes, found: bool) -> None:
+    assert matcher(["X-User-Id", "x-team-*"])(fold(name)) is found
+
+
+def test_no_name_is_among_none() -> None:
+    assert not matcher([])(b"")
+
+
+def test_nominations_are_read_in_any_case_and_from_every_value() -> None:
+    assert nominated([b"A,b ,, C", b"d\t"]) == {b"a", b"b", b"c", b"d", b""}
+
+
+@pytest.mark.parametrize("value", sorted(ORDINARY))
+def test_an_ordinary_value_of_connection_nominates_nothing(value: bytes) -> None:
+    assert nominated([value]) == frozenset()
+
+
+@pytest.mark.parametrize("name", [b"Host", b"cookie", b"authorization", b"x-api-key", b"content-length"])
+def test_what_tells_who_asks_for_what_is_never_nominated(name: bytes) -> None:
+    assert nominated([b"close, " + name]) == {b"close"}

@@ -9,6 +9,9 @@ from aupgate import policy as protocols
 from aupgate.build import REGISTRY, read, resolve, settings_classes
 from aupgate.model import Disclosure
 from aupgate.policy import (
+    ComparesPaths,
+    DecidesByPath,
+    EditsResponses,
     InspectsBodies,
     JudgesMessages,
     JudgesRequests,
@@ -22,16 +25,17 @@ from aupgate.policy import (
 )
 
 PHASES: tuple[type, ...] = (
-    Sanitises, JudgesRequests, Measures, InspectsBodies, JudgesMessages, SeesResponses, SeesEnds, Prepares,
-    ReadsFiles,
+    Sanitises, JudgesRequests, Measures, InspectsBodies, JudgesMessages, SeesResponses, EditsResponses, SeesEnds,
+    Prepares, ReadsFiles, DecidesByPath, ComparesPaths,
 )  # fmt: skip
 
 INTENDED: dict[str, set[type]] = {
-    "protocol": {JudgesRequests},
-    "headers": {Sanitises, JudgesRequests},
-    "interfaces": {JudgesRequests, Prepares},
+    "protocol": {JudgesRequests, ComparesPaths},
+    "headers": {Sanitises, JudgesRequests, EditsResponses},
+    "networks": set(),  # nothing to do without configuration
+    "interfaces": {JudgesRequests, Prepares, DecidesByPath},
     "scrapers": {JudgesRequests},
-    "rate_limits": {Measures},
+    "rate_limits": {Measures, DecidesByPath},
     "uploads": {JudgesRequests, InspectsBodies},
 }
 

@@ -79,6 +79,7 @@ def test_its_thread_looks_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write(path, "one")
     watcher = Watcher(lambda _path, _well: read.set())
     watcher.watch(Reader(path))
+    watcher.start()
     write(path, "two")
     assert read.wait(10)
     watcher.stop()

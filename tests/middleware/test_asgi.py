@@ -12,8 +12,10 @@ from aupgate.gateway import request_id
 from aupgate.middleware import AcceptableUse
 from aupgate.middleware.asgi import raw_path
 from aupgate.model import Account
+from aupgate.policies.rate_limits import Limit, RateLimits
+from aupgate.policies.rate_limits import Settings as RateLimitsSettings
 from tests.gateway.scripted import Judge, refusing
-from tests.middleware.wrapped import QUIET, App, a_gateway, call, http_scope
+from tests.middleware.wrapped import QUIET, App, Server, a_gateway, body_messages, call, http_scope
 
 
 class Remember(Judge):
@@ -211,8 +213,26 @@ async def test_an_uncertain_client_is_warned_of_once(caplog: pytest.LogCaptureFi
     wrapped = AcceptableUse(App(), a_gateway(Judge("p", refusing("p.first"))))
     scope = http_scope(client=("10.0.0.1", 1), headers=[(b"x-forwarded-for", b"198.51.100.7")])
     for _ in range(3):
-        from tests.middleware.wrapped import Server, body_messages
-
         server = Server(body_messages(b""))
         await wrapped(scope, server.receive, server.send)
-    assert caplog.text.count("trusted_proxies") == 1
+    assert caplog.text.count("trusted_proxies is not set") == 1
+
+
+async def test_a_trusted_proxy_that_names_no_client_is_warned_of_and_never_limited(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limits = RateLimits(RateLimitsSettings(limits=(Limit(name="few", rate="2/minute", key=("client",)),)))
+    wrapped = AcceptableUse(App(), a_gateway(limits, client={"trusted_proxies": ["10.0.0.0/8"]}))
+
+    async def statuses(*headers: tuple[bytes, bytes]) -> list[int]:
+        scope, servers = http_scope(client=("10.0.0.1", 1), headers=list(headers)), []
+        for _ in range(4):
+            servers.append(Server(body_messages(b"")))
+            await wrapped(scope, servers[-1].receive, servers[-1].send)
+        return [server.status for server in servers]
+
+    assert await statuses() == [200] * 4
+    assert await statuses((b"x-forwarded-for", b"garbage")) == [200] * 4
+    assert await statuses((b"x-forwarded-for", b"198.51.100.7")) == [200, 200, 429, 429]
+    assert "trusted_proxies is not set" not in caplog.text
+    assert caplog.text.count("a trusted proxy (10.0.0.1) names no client") == 1

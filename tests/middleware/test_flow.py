@@ -9,6 +9,7 @@ import pytest
 from aupgate.enforcement import Enforcement
 from aupgate.middleware import AcceptableUse
 from aupgate.model import HeaderEdits, Mode, OnError
+from aupgate.policies.headers import Headers, Settings
 from tests.gateway import scripted
 from tests.gateway.scripted import Inspect, Judge, Strip, Watch, refusing
 from tests.middleware.wrapped import DISCONNECT, App, Server, a_gateway, body_messages, call, http_scope
@@ -89,6 +90,23 @@ async def test_policies_edit_the_response() -> None:
     server = await call(App([(b"server", b"secret/1")]), a_gateway(watch))
     assert b"server" not in dict(server.headers)
     assert dict(server.headers)[b"x-added"] == b"1"
+
+
+@pytest.mark.parametrize(("scheme", "secured"), [("https", True), ("http", False)])
+async def test_a_mount_takes_banners_from_responses_and_tells_of_transport_security(scheme: str, secured: bool) -> None:
+    gateway = a_gateway(Headers(Settings()))
+    app = App([(b"X-Powered-By", b"Example/1"), (b"set-cookie", b"a"), (b"x-runtime", b"0.1"), (b"set-cookie", b"b")])
+    server = await call(app, gateway, http_scope(scheme=scheme))
+    assert server.headers[:2] == [(b"set-cookie", b"a"), (b"set-cookie", b"b")]
+    assert (b"strict-transport-security" in dict(server.headers)) is secured
+
+
+async def test_transport_security_as_the_application_says_it_stays() -> None:
+    server = await call(
+        App([(b"Strict-Transport-Security", b"max-age=1")]), a_gateway(Headers(Settings())), http_scope(scheme="https")
+    )
+    said = [value for name, value in server.headers if name.lower() == b"strict-transport-security"]
+    assert said == [b"max-age=1"]
 
 
 async def test_behind_trusted_proxies_the_application_sees_the_client() -> None:

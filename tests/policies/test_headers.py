@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from aupgate.model import Action, Client, Finding, Request
+from aupgate.model import Action, Client, Finding, Request, ResponseEdits
 from aupgate.policies.headers import Headers, Settings
 from tests.gateway.scripted import a_request
+from tests.policies import spoofed
 
 HEADERS = Headers(Settings())
 PROXIED = Client("192.0.2.7", "192.0.2.7", "10.0.0.1", hops=("10.0.0.1",))
@@ -37,6 +38,14 @@ OVERRIDE = [
     b"X-HTTP-Method_Override", b"x-http-method", b"x-method-override", b"x-http-host-override", b"proxy", b"Proxy",
     b"x-middleware-subrequest", b"script-name", b"Script_Name", b"path-info", b"x-script-name", b"x-sendfile-type",
     b"x-accel-mapping",
+]  # fmt: skip
+INTERNAL = [
+    b"x-debug", b"X_Debug", b"x-debug-token", b"x-profiler", b"xdebug_session", b"x-blackfire-query", b"x-clockwork-id",
+    b"x-internal", b"x-internal-user", b"HTTP_X_DEBUG",
+]  # fmt: skip
+ALIAS = [
+    b"Content_Type", b"content.length", b"transfer_encoding", b"-transfer-encoding", b"host-", b"Authorization_",
+    b"cookie ", b"user_agent", b"content--type",
 ]  # fmt: skip
 OWN = [b"x-request-id", b"X_Request_ID", b"x-aupgate-account", b"aupgate-standing"]
 LEGITIMATE = [
@@ -77,6 +86,31 @@ def test_a_client_cannot_claim_another_address_or_identity(name: bytes) -> None:
 @pytest.mark.parametrize("name", OVERRIDE)
 def test_a_client_cannot_replace_the_method_or_url_that_was_judged(name: bytes) -> None:
     assert through(HEADERS, sent(name)) == ([], ["headers.override"])
+
+
+@pytest.mark.parametrize("name", INTERNAL)
+def test_a_client_cannot_speak_to_debuggers_or_as_a_neighbour(name: bytes) -> None:
+    assert through(HEADERS, sent(name)) == ([], ["headers.internal"])
+
+
+@pytest.mark.parametrize("name", ALIAS)
+def test_a_spelling_that_passes_for_a_field_that_is_judged_is_taken(name: bytes) -> None:
+    assert through(HEADERS, sent(name)) == ([], ["headers.alias"])
+
+
+@pytest.mark.parametrize("name", [b"Content-Type", b"content-type", b"COOKIE", b"HTTP-Referer", b"te", b"Hosts"])
+def test_the_field_itself_stays(name: bytes) -> None:
+    assert through(HEADERS, sent(name)) == ([name], [])
+
+
+@pytest.mark.parametrize("name", spoofed.SPOOFED)
+def test_no_spoofed_field_of_the_table_is_left(name: bytes) -> None:
+    assert through(HEADERS, sent(name))[0] == []
+
+
+@pytest.mark.parametrize("name", spoofed.LEGITIMATE)
+def test_every_legitimate_field_of_the_table_is_left(name: bytes) -> None:
+    assert list(HEADERS.sanitise(sent(name))) == []
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -153,6 +187,17 @@ def test_further_fields_are_stripped_by_name_and_by_beginning() -> None:
         {"hosts": ["*"]},
         {"hosts": ["app.example/"]},
         {"host": ["app.example"]},
+        {"add": {"x gateway": "a"}},
+        {"add": {"x_gateway": "a"}},
+        {"add": {"x-gateway": ""}},
+        {"add": {"x-gateway": "a\r\nb: c"}},
+        {"add": {"Host": "a"}},
+        {"add": {"x-forwarded-for": "a"}},
+        {"add": {"x-request-id": "a"}},
+        {"add": {"content-length": "1"}},
+        {"hsts": "31536000"},
+        {"hsts": "max-age=1; always"},
+        {"response_strip": ["*"]},
     ],
     ids=repr,
 )
@@ -198,7 +243,87 @@ def test_any_host_passes_when_none_is_listed() -> None:
     assert list(HEADERS.on_request(a_request(headers=[(b"host", b"other.example")]))) == []
 
 
-@given(st.lists(st.sampled_from([*FORWARDING, *IDENTITY, *OVERRIDE, *OWN, *LEGITIMATE])))
+def test_what_a_trusted_proxy_says_and_cannot_be_read_is_noted() -> None:
+    odd = Client("10.0.0.1", "10.0.0.1", "10.0.0.1", certain=False, fault="x-forwarded-for: 'x' is no address")
+    for policy in (HEADERS, Headers(Settings(hosts=("app.example",)))):
+        (note,) = policy.on_request(sent(client=odd))
+        assert (note.rule, note.action, note.status) == ("headers.forwarding", Action.NOTE, 0)
+        assert note.evidence == {"fault": "x-forwarded-for: 'x' is no address"}
+    elsewhere = Headers(Settings(hosts=("other.example",)))
+    assert [found.rule for found in elsewhere.on_request(sent(client=odd))] == ["headers.forwarding", "headers.host"]
+
+
+# -- what is added, and what Connection names --------------------------------------------------------------------------
+
+
+def test_fields_are_added_and_copies_of_clients_are_taken_without_blame() -> None:
+    adding = Headers(Settings(add={"X-Gateway": "aupgate", "x-env": "live"}))
+    request = sent(b"X_Gateway", b"x-env", b"HTTP-X-Gateway", b"x-gateway-note")
+    assert through(adding, request) == ([b"x-gateway-note", b"x-gateway", b"x-env"], [])
+    (edits,) = adding.sanitise(request)
+    assert edits.add == ((b"x-gateway", b"aupgate"), (b"x-env", b"live"))
+    assert edits.rule == ""  # the copies go and the fields come together, or not at all
+
+
+def test_a_field_that_is_added_replaces_a_spoofed_one() -> None:
+    adding = Headers(Settings(add={"x-remote-user": "service"}))
+    assert through(adding, sent(b"X-Remote_User")) == ([b"x-remote-user"], ["headers.spoofed"])
+
+
+def connected(value: bytes, *names: bytes, **settings: object) -> list[bytes]:
+    request = a_request(headers=[(b"host", b"a"), (b"connection", value), *((name, b"1") for name in names)])
+    return through(Headers(Settings.model_validate(settings)), request)[0]
+
+
+def test_what_connection_names_is_taken_and_with_it_connection() -> None:
+    assert connected(b"close, X-Mine", b"x-mine", b"x-other") == [b"x-other"]
+
+
+@pytest.mark.parametrize("name", [b"cookie", b"authorization", b"x-api-key", b"content-type"])
+def test_what_tells_who_asks_for_what_cannot_be_named_away(name: bytes) -> None:
+    assert connected(b"close, " + name, name) == [name]
+
+
+@pytest.mark.parametrize("value", [b"keep-alive", b"close", b"Upgrade", b"keep-alive, Upgrade", b"TE"])
+def test_an_ordinary_connection_field_stays(value: bytes) -> None:
+    assert connected(value, b"x-mine") == [b"connection", b"x-mine"]
+
+
+def test_neither_an_added_nor_a_kept_field_can_be_named_away() -> None:
+    assert connected(b"x-gateway", add={"x-gateway": "1"}) == [b"x-gateway"]
+    assert connected(b"x-debug", b"x-debug", keep=["x-debug"]) == [b"x-debug"]
+
+
+# -- responses ---------------------------------------------------------------------------------------------------------
+
+
+def declared(**settings: object) -> dict[str, ResponseEdits]:
+    return {edits.rule: edits for edits in Headers(Settings.model_validate(settings)).response_edits()}
+
+
+def test_without_configuration_banners_go_and_transport_security_comes_over_https_only() -> None:
+    edits = declared()
+    assert set(edits) == {"headers.banner", "headers.hsts"}
+    assert {"server", "x-powered-by", "x-aspnet-version", "x-debug-*"} <= set(edits["headers.banner"].strip)
+    assert edits["headers.hsts"].add == ((b"strict-transport-security", b"max-age=31536000"),)
+    assert edits["headers.hsts"].secure
+
+
+def test_what_responses_lose_and_get_is_configurable() -> None:
+    edits = declared(response_strip=["x-team"], response_keep=["server"], hsts="", nosniff=True)
+    assert set(edits) == {"headers.banner", "headers.nosniff"}
+    assert "x-team" in edits["headers.banner"].strip
+    assert edits["headers.banner"].keep == ("server",)
+    assert edits["headers.nosniff"].add == ((b"x-content-type-options", b"nosniff"),)
+    assert not edits["headers.nosniff"].secure
+
+
+@pytest.mark.parametrize("settings", [{}, {"hsts": "", "nosniff": True}, {"nosniff": True}], ids=repr)
+def test_every_edit_of_responses_has_a_rule_that_can_be_turned_off(settings: dict[str, object]) -> None:
+    assert set(declared(**settings)) <= {rule.name for rule in Headers(Settings.model_validate(settings)).rules}
+
+
+@given(st.lists(st.sampled_from([*FORWARDING, *IDENTITY, *OVERRIDE, *INTERNAL, *ALIAS, *OWN, *LEGITIMATE])))
 def test_whatever_is_sent_together_only_what_is_legitimate_arrives(names: list[bytes]) -> None:
     assert through(HEADERS, sent(*names))[0] == [name for name in names if name in LEGITIMATE]
 

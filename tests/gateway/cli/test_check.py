@@ -32,6 +32,7 @@ def test_the_defaults_enforce_what_needs_no_knowledge_of_the_app() -> None:
     assert modes == {
         "protocol": "enforce",
         "headers": "enforce",
+        "networks": "observe",
         "interfaces": "observe",
         "scrapers": "observe",
         "rate_limits": "observe",
@@ -122,7 +123,8 @@ def test_it_says_when_a_rule_is_told_more_than_its_policy(tmp_path: Path) -> Non
 
 
 def test_a_configuration_without_anything_to_note_gets_no_notes(tmp_path: Path) -> None:
-    enforced = "\n".join(f'[policies.{name}]\nmode = "enforce"' for name in ("interfaces", "scrapers", "rate_limits"))
+    observing = ("networks", "interfaces", "scrapers", "rate_limits")
+    enforced = "\n".join(f'[policies.{name}]\nmode = "enforce"' for name in observing)
 
     assert notes(aupgate("check", "-c", written(tmp_path, f"[client]\ntrusted_proxies = []\n{enforced}")).out) == []
 

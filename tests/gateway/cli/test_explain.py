@@ -80,7 +80,7 @@ def test_every_policy_has_a_step_and_a_person_passes(config: Path) -> None:
     lines = result.out.splitlines()
     assert lines[0] == "GET / from 192.0.2.1, no account"
     assert [line.split()[0] for line in lines[1:-1]] == [
-        "policy", "protocol", "headers", "interfaces", "scrapers", "rate_limits", "uploads",
+        "policy", "protocol", "headers", "networks", "interfaces", "scrapers", "rate_limits", "uploads",
     ]  # fmt: skip
     assert lines[-1] == "verdict: allow"
 
@@ -240,7 +240,7 @@ def test_a_client_that_may_be_a_proxy_is_called_that() -> None:
 
     result = aupgate("explain", "--request", "-", "--client", "10.0.0.1", stdin=raw)
 
-    assert "from 10.0.0.1 (or a proxy: client.trusted_proxies is unset), no account" in result.out
+    assert "from 10.0.0.1 (or a proxy for others), no account" in result.out
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,37 @@ def test_operators_have_a_listener_of_their_own(app: Application) -> None:
         assert b'aupgate_findings_total{action="refuse",mode="observe",policy="scrapers"' in metrics
 
 
+def test_connections_of_one_client_are_bounded_and_counted(app: Application, tmp_path: Path) -> None:
+    bounds = "[gateway.connections]\nper_client = 2\n[client]\ntrusted_proxies = []\n"
+    (tmp_path / "config.toml").write_text(bounds, encoding="utf-8")
+    with short_directory("bounds") as folder:
+        environ = {"AUPGATE_ADMIN__LISTEN": f"unix:{folder}/admin.sock"}
+        with serving("--config", tmp_path / "config.toml", "--upstream", app.url, **environ) as server:
+            with asking(server) as (first, _), asking(server) as (second, _):
+                statuses = [first.status, second.status, ask(server)[0]]
+            metrics = ask_unix(folder / "admin.sock", "/metrics")
+    assert statuses == [200, 200, 429]
+    assert b'aupgate_connections_refused_total{reason="client"} 1.0' in metrics
+
+
+def test_a_trusted_proxy_says_whom_it_connects_for(app: Application, tmp_path: Path) -> None:
+    limit = '[[policies.rate_limits.limits]]\nname = "few"\nrate = "1/day"\nkey = ["client"]\n'
+    (tmp_path / "config.toml").write_text(
+        '[gateway]\nproxy_protocol = true\n[client]\ntrusted_proxies = ["127.0.0.1"]\n'
+        f'[policies.rate_limits]\nmode = "enforce"\n{limit}',
+        encoding="utf-8",
+    )
+    statuses = []
+    with serving("--config", tmp_path / "config.toml", "--upstream", app.url) as server:
+        host, _, port = server.address.rpartition(":")
+        for client in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
+            with socket.create_connection((host, int(port))) as connection, connection.makefile("rb") as answer:
+                preamble = f"PROXY TCP4 {client} 127.0.0.1 4000 {port}\r\n"
+                connection.sendall(f"{preamble}GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+                statuses.append(answer.readline().split()[1])
+    assert statuses == [b"200", b"429", b"200"]
+
+
 def test_an_application_that_is_away_is_a_problem_that_cites_the_request(config: Path, tmp_path: Path) -> None:
     with (
         serving("--config", config, "--upstream", f"unix:{tmp_path}/gone.sock") as server,

@@ -19,8 +19,12 @@ from tests.gateway.config.samples import file, problems
         pytest.param({"aup": {"name": ["a", True]}}, '["a", true]', id="list"),
         pytest.param({"aup": {"name": {"a": 1}}}, "", id="table"),
         pytest.param({"gateway": {"upstream": "http://u:secret@app"}}, '"http://***@app"', id="password"),
-        pytest.param({"store": {"url": "redis://:secret@host/0"}}, '"redis://***@host/0"', id="password of a store"),
-        pytest.param({"store": {"url": "redis://:p@ss@host/0"}}, '"redis://***@host/0"', id="password with an at sign"),
+        pytest.param(
+            {"store": {"url": "redis+no://:secret@host/0"}}, '"redis+no://***@host/0"', id="password of a store"
+        ),
+        pytest.param(
+            {"store": {"url": "redis+no://:p@ss@host/0"}}, '"redis+no://***@host/0"', id="password with an at sign"
+        ),
         pytest.param({"aup": {"name": [{"a": 1}]}}, "", id="list of tables"),
     ],
 )

@@ -12,7 +12,7 @@ from tests.gateway.config.samples import problems
     ("config", "key", "expected"),
     [
         pytest.param({"polices": {}}, "polices", "unknown key, did you mean `policies`?", id="table"),
-        pytest.param({"store": {"zz": 1}}, "store.zz", "expected one of `url`, `max_keys`", id="key"),
+        pytest.param({"store": {"zz": 1}}, "store.zz", "expected one of `url`, `url_file`, `timeout`", id="key"),
         pytest.param(
             {"policies": {"limit": {}}}, "policies.limit", "unknown policy, did you mean `limits`?", id="policy"
         ),

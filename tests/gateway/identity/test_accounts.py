@@ -8,9 +8,12 @@ import pytest
 
 from aupgate.fields import Fields
 from aupgate.identity.accounts import AccountResolver
+from aupgate.identity.keys import KnownKeys
 from aupgate.model import Account
 
-KEYS = {sha256(b"demo").hexdigest(): Account("demo", "key", verified=True, plan="pro", parent="acme")}
+KEYS = KnownKeys(
+    accounts={sha256(b"demo").hexdigest(): Account("demo", "key", verified=True, plan="pro", parent="acme")}
+)
 
 
 def resolved(*sources: str, headers: list[tuple[bytes, bytes]] | None = None, user: Any = None) -> Account | None:
@@ -78,3 +81,14 @@ def test_starlettes_own_user_classes_are_understood() -> None:
 
     assert resolved("scope:user", user=SimpleUser("ann")) == Account("ann", "scope:user", verified=True)
     assert resolved("scope:user", user=UnauthenticatedUser()) is None
+
+
+def test_tokens_are_named_by_what_verifies_them() -> None:
+    with pytest.raises(ValueError, match="jwt:sub"):
+        resolved("jwt:sub")
+
+
+def test_an_account_comes_without_claims_unless_a_token_has_them() -> None:
+    account = resolved("key:x-api-key", headers=[(b"x-api-key", b"demo")])
+    assert account is not None
+    assert (account.parent, account.claims) == ("acme", None)

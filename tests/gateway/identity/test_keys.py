@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from aupgate.errors import ConfigError
-from aupgate.identity.keys import load_keys
+from aupgate.identity.keys import KnownKeys, load_keys
 from aupgate.model import Account
+from aupgate.watching import Watcher
 
 
 def test_the_file_of_keys_is_read(tmp_path: Path) -> None:
@@ -40,3 +41,34 @@ def test_a_file_of_keys_that_is_wrong_says_where(tmp_path: Path, text: str, expe
 def test_a_missing_file_of_keys_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_keys(tmp_path / "keys.toml")
+
+
+def test_a_file_of_keys_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+
+    def write(*secrets: bytes) -> None:
+        new = path.with_suffix(".new")
+        new.write_text(
+            "".join(f'[[keys]]\nid = "{each.decode()}"\nsha256 = "{sha256(each).hexdigest()}"\n' for each in secrets)
+        )
+        new.replace(path)
+
+    write(b"ann")
+    keys, watcher = KnownKeys(path), Watcher()
+    watcher.watch(keys.read)
+    before = [keys.find(each) is not None for each in (b"ann", b"bob")]
+    write(b"bob")
+    watcher.look()
+    after = [keys.find(each) is not None for each in (b"ann", b"bob")]
+    path.write_text("wrong")
+    watcher.look()
+    watcher.stop()
+
+    assert (before, after) == ([True, False], [False, True])
+    assert keys.find(b"bob") == Account("bob", "key", verified=True)
+
+
+def test_without_a_file_no_key_is_known() -> None:
+    keys = KnownKeys()
+    assert keys.read() == ()
+    assert keys.find(b"ann") is None

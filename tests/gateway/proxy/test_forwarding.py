@@ -7,9 +7,9 @@ import pytest
 
 from aupgate.proxy.forwarding import (
     Forwarding,
+    Style,
     forwarded_value,
     hops_of,
-    nominated,
     response_headers,
     target,
 )
@@ -31,7 +31,8 @@ def forwarded(headers: Fields, **changes: Any) -> Fields:
         "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
         "proxy-authorization", "proxy-authenticate", "expect", "content-length", "X-Forwarded-For", "x-forwarded-for",
         "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x_forwarded_for", "x.forwarded.for",
-        "x_forwarded-host", "forwarded", "Forwarded", "x-real-ip", "x_real_ip",
+        "x_forwarded-host", "forwarded", "Forwarded", "x-real-ip", "x_real_ip", "x--forwarded--for", "-x-forwarded-for",
+        "x-forwarded-for ", "Transfer_Encoding", "content.length", "Connection_", "x-forwarded",
     ],
 )  # fmt: skip
 def test_a_field_that_ends_at_the_proxy_or_speaks_of_the_client_is_dropped(name: str) -> None:
@@ -39,7 +40,21 @@ def test_a_field_that_ends_at_the_proxy_or_speaks_of_the_client_is_dropped(name:
 
 
 @pytest.mark.parametrize(
-    "name", [b"host", b"cookie", b"authorization", b"x-request-id", b"accept", b"x-custom", b"via", b"date"]
+    "name",
+    [
+        b"host",
+        b"cookie",
+        b"authorization",
+        b"x-request-id",
+        b"accept",
+        b"x-custom",
+        b"via",
+        b"date",
+        b"x-forward",
+        b"x-forwardedfor",
+        b"forwarding-note",
+        b"upgrade-insecure-requests",
+    ],
 )
 def test_any_other_field_passes_as_it_is_with_its_duplicates(name: bytes) -> None:
     assert forwarded([(name, b"1"), (b"z", b""), (name, b"2")])[:3] == [(name, b"1"), (b"z", b""), (name, b"2")]
@@ -73,10 +88,6 @@ def test_naming_the_forwarding_fields_does_not_keep_the_gateway_from_setting_the
 @pytest.mark.parametrize("value", [b"keep-alive", b"Keep-Alive", b"close", b"keep-alive, Upgrade", b"TE"])
 def test_an_ordinary_connection_field_names_nothing_else(value: bytes) -> None:
     assert (b"x-custom", b"1") in forwarded([(b"connection", value), (b"x-custom", b"1")])
-
-
-def test_nominations_are_read_in_any_case() -> None:
-    assert nominated([b"A,b ,, C"]) == {b"a", b"b", b"c", b""}
 
 
 def test_the_client_is_told_from_the_connection() -> None:
@@ -123,9 +134,26 @@ def test_forwarded_follows_its_rfc(hops: list[bytes], host: bytes, expected: byt
 
 
 def test_forwarded_and_via_are_sent_where_configured() -> None:
-    fields = Forwarding(forwarded=True, via="gate").request_headers(scope([(b"host", b"a"), (b"via", b"1.0 other")]))
+    fields = Forwarding("both", via="gate").request_headers(scope([(b"host", b"a"), (b"via", b"1.0 other")]))
     assert (b"forwarded", b'for=203.0.113.9;proto=http;host="a"') in fields
     assert [text for name, text in fields if name == b"via"] == [b"1.0 other", b"1.1 gate"]
+
+
+@pytest.mark.parametrize(
+    ("style", "names"),
+    [
+        ("x-forwarded", [b"x-forwarded-for", b"x-real-ip", b"x-forwarded-proto", b"x-forwarded-host"]),
+        ("forwarded", [b"forwarded"]),
+        ("both", [b"x-forwarded-for", b"x-real-ip", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"]),
+    ],
+)
+def test_the_client_is_told_of_in_the_style_that_is_configured_and_never_as_it_said_itself(
+    style: Style, names: list[bytes]
+) -> None:
+    forged = [(name, b"forged") for name in (b"forwarded", b"x-forwarded-for", b"x_forwarded_proto", b"x-real-ip")]
+    fields = Forwarding(style).request_headers(scope([(b"host", b"a"), *forged]))
+    assert [name for name, _ in fields[1:]] == names
+    assert b"forged" not in dict(fields).values()
 
 
 def test_of_a_response_the_hop_by_hop_fields_are_dropped() -> None:

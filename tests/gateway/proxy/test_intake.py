@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from aupgate.proxy.admission import Admission
 from aupgate.proxy.intake import IntakeLimits
 from tests.gateway.proxy.servers import (
     GUARD,
@@ -79,7 +80,6 @@ async def test_requests_on_one_connection_are_counted_apart() -> None:
     [
         pytest.param(b"", id="nothing"),
         pytest.param(b"GET / HTTP/1.1\r\nhost:", id="half a head"),
-        pytest.param(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nab", id="half a body"),
     ],
 )
 async def test_a_client_that_falls_silent_is_cut_off(begun: bytes) -> None:
@@ -405,9 +405,136 @@ async def test_empty_lines_keep_no_connection_open() -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("target", ["http://127.0.0.1/a%2Fb?c=%20", "HTTP://127.0.0.1/a%2Fb?c=%20#d"])
+@pytest.mark.parametrize("target", ["http://127.0.0.1/a%2Fb?c=%20", "HTTP://127.0.0.1/a%2Fb?c=%20"])
 async def test_the_absolute_form_is_told_byte_for_byte(target: str) -> None:
     recorder = Recorder()
     async with serving(recorder.app) as address:
         await ask(address, get(target))
     assert recorder.seen[0][1] == target.partition("?")[0].encode()
+
+
+@with_lifespan
+async def large(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with as many bytes as the path says, at once."""
+    assert scope["type"] == "http"
+    await receive()
+    size = int(scope["path"].removeprefix("/"))
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+    await send({"type": "http.response.body", "body": b"x" * size})
+
+
+def cut(admission: Admission) -> dict[str, float]:
+    """Return how many clients were cut off, by why."""
+    return {labels[0]: count for labels, count in list(admission.families())[2].samples}
+
+
+HALF = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n"
+
+
+@pytest.mark.parametrize("piece", [b"", b"a"], ids=["that stops", "that trickles"])
+async def test_a_body_that_comes_too_slowly_is_refused_with_408(piece: bytes) -> None:
+    admission = Admission()
+    limits = IntakeLimits(body_timeout=0.1, min_rate=100_000)
+    async with serving(echo, limits=limits, admission=admission) as address, asyncio.timeout(GUARD):
+        reader, writer = await open_to(address)
+        writer.write(HALF)
+        answer = asyncio.create_task(everything(reader))
+        while not answer.done():
+            writer.write(piece)
+            await asyncio.sleep(0.005)
+        assert parts(await answer)[0] == 408
+        writer.close()
+        await until(lambda: admission.open == 0)
+        assert cut(admission) == {"body": 1}
+
+
+async def test_a_body_that_comes_fast_enough_is_taken_however_long_it_takes() -> None:
+    limits = IntakeLimits(body_timeout=0.3, min_rate=10)
+    async with serving(echo, limits=limits) as address, asyncio.timeout(GUARD):
+        reader, writer = await open_to(address)
+        writer.write(HALF)
+        for _ in range(40):  # twice as long as a body may pause
+            writer.write(b"x" * 25)
+            await asyncio.sleep(0.015)
+        assert (await reader.readuntil(b"x" * 1000)).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+async def test_a_body_that_the_application_does_not_read_is_not_slow() -> None:
+    go_on = asyncio.Event()
+    size = 1_000_000
+
+    @with_lifespan
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        await go_on.wait()
+        await echo(scope, receive, send)
+
+    limits = IntakeLimits(body_timeout=0.05, min_rate=10)
+    async with serving(late, limits=limits) as address:
+        asking = asyncio.create_task(ask(address, get("/", f"content-length: {size}", method="POST") + b"x" * size))
+        await asyncio.sleep(0.2)  # beyond the time
+        go_on.set()
+        assert parts(await asking)[2] == b"x" * size
+
+
+async def test_a_body_that_nobody_waits_for_any_more_is_not_waited_for_either() -> None:
+    @with_lifespan
+    async def early(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    async with serving(early, limits=IntakeLimits(body_timeout=0.1)) as address, asyncio.timeout(GUARD):
+        reader, writer = await open_to(address)
+        writer.write(HALF)
+        answer = await everything(reader)
+        writer.close()
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("end", ["close", "keep-alive"])
+@pytest.mark.parametrize("size", [20_000_000, 6_000_000])
+async def test_a_client_that_does_not_take_its_answer_is_cut_off(end: str, size: int) -> None:
+    admission = Admission()
+    async with (
+        serving(large, limits=IntakeLimits(write_timeout=0.1), admission=admission) as address,
+        asyncio.timeout(GUARD),
+    ):
+        reader, writer = await open_to(address)
+        writer.write(f"GET /{size} HTTP/1.1\r\nhost: a\r\nconnection: {end}\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        await until(lambda: admission.open == 0)
+        assert cut(admission) == {"response": 1}
+        writer.close()
+
+
+async def test_a_client_that_takes_its_answer_slowly_and_steadily_gets_all_of_it() -> None:
+    admission, size = Admission(), 8_000_000
+    limits = IntakeLimits(write_timeout=0.3, min_rate=1000)
+    async with serving(large, limits=limits, admission=admission) as address, asyncio.timeout(GUARD):
+        reader, writer = await open_to(address)
+        writer.write(get(f"/{size}"))
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(80):
+            await reader.readexactly(size // 80)
+            await asyncio.sleep(0.005)
+        assert await reader.read() == b""
+        writer.close()
+    assert cut(admission) == {}
+
+
+async def test_a_head_has_so_many_fields() -> None:
+    async with limited(fields=300) as address:
+        assert parts(await ask(address, get("/", *["a:"] * 298)))[0] == 200
+        assert parts(await ask(address, get("/", *["a:"] * 299)))[0] == 431
+        assert parts(await ask(address, get("/", *["a:"] * 399)[:-4]))[0] == 431
+
+
+async def test_so_many_requests_may_wait_for_the_answer_to_an_earlier_one() -> None:
+    one = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+    async with limited(pipeline=10) as address:
+        answer = await ask(address, one * 10 + get("/"))
+        assert answer.count(b"HTTP/1.1 200 ") == 11
+        answer = await ask(address, one * 100)
+        assert answer.count(b"HTTP/1.1 200 ") == 11
+        assert answer.count(b"HTTP/1.1 ") == 12
+        assert parts(answer[answer.rindex(b"HTTP/1.1") :])[0] == 429

@@ -218,6 +218,65 @@ async def test_a_fault_is_answered_with_500_and_logged(
     assert any(record.exc_info for record in caplog.records)
 
 
+# --- what responses lose and get --------------------------------------------------------------------------------------
+
+BANNERED = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx/1.2\r\nX-Powered-By: PHP/8.1\r\nX_Debug.Token: a\r\nVary: a\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
+OVER_HTTPS: dict[str, Any] = {"client": {"trusted_proxies": ["127.0.0.1"]}}
+SECURE = get("/", "x-forwarded-for: 198.51.100.1", "x-forwarded-proto: https")
+INSECURE = get("/", "x-forwarded-for: 198.51.100.1", "x-forwarded-proto: http")
+
+
+@pytest.mark.parametrize(
+    ("policy", "request_", "there", "gone"),
+    [
+        ({}, INSECURE, {b"vary"}, {b"server", b"x-powered-by", b"x_debug.token", b"strict-transport-security"}),
+        ({}, SECURE, {b"vary", b"strict-transport-security"}, {b"server"}),
+        ({"hsts": ""}, SECURE, {b"vary"}, {b"server", b"strict-transport-security"}),
+        ({"nosniff": True}, INSECURE, {b"x-content-type-options"}, {b"server"}),
+        ({"response_keep": ["server"], "response_strip": ["vary"]}, INSECURE, {b"server"}, {b"vary", b"x-powered-by"}),
+        ({"mode": "observe"}, SECURE, {b"server", b"x-powered-by"}, {b"strict-transport-security"}),
+        ({"mode": "off"}, SECURE, {b"server", b"x-powered-by"}, {b"strict-transport-security"}),
+        ({"rules": {"banner": "off"}}, SECURE, {b"server", b"strict-transport-security"}, set()),
+        ({"share": "0%"}, SECURE, {b"server"}, {b"strict-transport-security"}),
+    ],
+)
+async def test_responses_are_edited_alike_both_ways(
+    tmp_path: Path, policy: dict[str, Any], request_: bytes, there: set[bytes], gone: set[bytes]
+) -> None:
+    config = {**OVER_HTTPS, "policies": {"headers": policy}}
+    fields = parts(await same(tmp_path, request_, taken=1, answer=BANNERED, config=config))[1]
+    assert there <= fields.keys()
+    assert not gone & fields.keys()
+
+
+@BOTH
+async def test_the_switch_to_observe_stops_the_editing_of_responses_and_back(tmp_path: Path, direct: bool) -> None:
+    async with (
+        RawServer(tmp_path / "up", saying(BANNERED)) as server,
+        site(server.url, config=OVER_HTTPS, direct=direct) as gateway,
+    ):
+        seen = []
+        for on in (False, True, False):
+            gateway.gateway.observe(on=on)
+            seen.append(b"server" in parts(await ask(gateway.address, INSECURE))[1])
+    assert seen == [False, True, False]
+
+
+@BOTH
+async def test_editing_a_response_leaves_no_finding(tmp_path: Path, direct: bool) -> None:
+    for mode in ("enforce", "observe"):
+        config = {**OVER_HTTPS, "policies": {"headers": {"mode": mode}}}
+        async with (
+            RawServer(tmp_path / mode, saying(BANNERED)) as server,
+            site(server.url, config=config, direct=direct) as gateway,
+        ):
+            await ask(gateway.address, INSECURE)
+            assert b'rule="headers.' not in gateway.gateway.metrics.render()
+
+
 # --- connections ------------------------------------------------------------------------------------------------------
 
 

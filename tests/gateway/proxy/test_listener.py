@@ -17,7 +17,8 @@ from websockets.asyncio.client import connect
 
 from aupgate.errors import ListenError
 from aupgate.proxy.app import ReverseProxy
-from aupgate.proxy.listener import Listener, StartupError, bind, run
+from aupgate.proxy.listener import Listener, StartupError, run
+from aupgate.proxy.sockets import bind
 from aupgate.proxy.upstream import Upstreams
 from tests.gateway.proxy.servers import (
     GUARD,
@@ -291,33 +292,6 @@ async def test_the_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
         successor = bind(f"unix:{path}")
     assert path.is_socket()
     successor.close()
-
-
-def test_an_address_in_use_cannot_be_listened_on(tmp_path: Path) -> None:
-    with socket.socket() as taken, socket.socket(socket.AF_UNIX) as other:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        other.bind(str(tmp_path / "s"))
-        other.listen()
-        for listen in (f"127.0.0.1:{taken.getsockname()[1]}", f"unix:{tmp_path}/s"):
-            with pytest.raises(ListenError, match="cannot listen on"):
-                bind(listen)
-        assert (tmp_path / "s").is_socket()
-
-
-def test_a_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "s").write_text("precious")
-    with pytest.raises(ListenError):
-        bind(f"unix:{tmp_path}/s")
-    assert (tmp_path / "s").read_text() == "precious"
-
-
-@pytest.mark.parametrize(
-    "listen", ["", "8080", ":8080", "host:", "host:http", "127.0.0.1:99999", "unix:/none/s", "999.1.1.1:0"]
-)
-def test_what_is_no_address_cannot_be_listened_on(listen: str) -> None:
-    with pytest.raises(ListenError, match="cannot listen on"):
-        bind(listen)
 
 
 async def test_when_one_address_cannot_be_had_nothing_is_served(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aupgate.meters import Meter, Planned, Post, Reading
-from aupgate.store import RemoteStore, Store
+from aupgate.store import Done, RemoteStore, Store
 from aupgate.store.memory import MemoryStore
 from tests.gateway.store.contract import NOON, quota
 
@@ -22,8 +22,14 @@ class Distant:
     async def take(self, groups: Sequence[Sequence[Meter]], now: float) -> list[Sequence[Reading]]:
         return self.store.take(groups, now)
 
+    def submit(self, groups: Sequence[Sequence[Meter]], now: float, done: Done) -> None:
+        done(self.store.take(groups, now))
+
     def post(self, posts: Sequence[Post | Planned], now: float) -> None:
         self.store.post(posts, now)
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 async def test_a_remote_store_is_asked_in_the_same_words() -> None:
