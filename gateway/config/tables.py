@@ -125,7 +125,7 @@ class Timeouts(Settings):
 class ConnectionSettings(Settings):
     """How many connections clients may have, and how slow they may be."""
 
-    total: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    total: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
     """Most connections of clients; one more is answered with 503."""
     per_client: Annotated[int, Field(ge=1, le=1_000_000)] = 256
     """Most connections of one IPv4 address or IPv6 network; one more is answered with 429.
