@@ -8,6 +8,7 @@ A counter belongs to a quota and a key. Quotas that are equal in everything but 
 that gates and its twin that tallies do not, so that what is only observed never fills what is enforced.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -54,3 +55,13 @@ class RemoteStore(_Posts, Protocol):
 
     async def close(self) -> None:
         """Send what waits, and end the connections."""
+
+
+async def submitted(store: RemoteStore, groups: Sequence[Sequence[Meter]], now: float) -> list[Sequence[Reading]]:
+    """Do as `RemoteStore.take` does, by `store.submit`."""
+    answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    store.submit(groups, now, lambda answer: None if answered.done() else answered.set_result(answer))
+    answer = await answered
+    if isinstance(answer, Exception):
+        raise answer
+    return answer  # type: ignore[no-any-return]

@@ -10,7 +10,6 @@ counted there is settled there, if need be once it is back; the store keeps such
 was granted before Redis went away ends when its request does, or at the latest when it expires.
 """
 
-import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any, Final
 from aupgate.errors import ServiceError, StoreError
 from aupgate.meters import Meter, OnFailure, Planned, Post, PostKind, Quota, Reading
 from aupgate.metrics import Family
-from aupgate.store import Done, RemoteStore, Store
+from aupgate.store import Done, RemoteStore, Store, submitted
 
 Groups = Sequence[Sequence[Meter]]
 
@@ -68,12 +67,7 @@ class ResilientStore:
 
     async def take(self, groups: Groups, now: float) -> list[Sequence[Reading]]:
         """Take each group of meters; see `RemoteStore.take`."""
-        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.submit(groups, now, lambda answer: None if answered.done() else answered.set_result(answer))
-        answer = await answered
-        if isinstance(answer, Exception):
-            raise answer
-        return answer  # type: ignore[no-any-return]
+        return await submitted(self, groups, now)
 
     def submit(self, groups: Groups, now: float, done: Done) -> None:
         """Take each group of meters; see `RemoteStore.submit`."""

@@ -15,14 +15,14 @@ A take that was not answered in time may have been carried out all the same: its
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from hiredis import ReplyError
 
 from aupgate.errors import StoreError, StoreUnavailableError
 from aupgate.meters import Meter, MeterKind, Planned, Post, PostKind, Reading
 from aupgate.metrics import Family
-from aupgate.store import Done
+from aupgate.store import Done, submitted
 from aupgate.store.redis.commands import MICROSECONDS, Commands, Groups, check_post, leases, numbers, readings
 from aupgate.store.redis.dialing import dial_target
 from aupgate.store.redis.link import Link, LinkState
@@ -87,12 +87,7 @@ class RedisStore:
 
     async def take(self, groups: Groups, now: float) -> list[Sequence[Reading]]:
         """Take each group of meters; see `RemoteStore.take`."""
-        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.submit(groups, now, lambda answer: None if answered.done() else answered.set_result(answer))
-        answer = await answered
-        if isinstance(answer, Exception):
-            raise answer
-        return answer  # type: ignore[no-any-return]
+        return await submitted(self, groups, now)
 
     def submit(self, groups: Groups, now: float, done: Done) -> None:
         """Take each group of meters; see `RemoteStore.submit`."""
