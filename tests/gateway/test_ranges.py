@@ -63,7 +63,7 @@ networks = st.one_of(
     st.builds(
         lambda address, length: ip_network((address, length), strict=False),
         st.builds(IPv6Address, st.integers(0, 2**128 - 1)), st.integers(0, 128),
-    ),
+    ).filter(lambda network: network.network_address.ipv4_mapped is None),  # which is the IPv4 range, as shown above
 )  # fmt: skip
 
 
