@@ -11,7 +11,8 @@ from typing import Final
 from msgspec import Struct
 
 from aupgate.enforcement import Enforcement
-from aupgate.meters import Admitted, Meter, MeterKind, Outcome, Post, PostKind, Reading
+from aupgate.memory import Memory
+from aupgate.meters import Admitted, Meter, MeterKind, Outcome, Plan, Planned, Post, PostKind, Reading, merged
 from aupgate.model import Finding, Mode, Request
 
 OnReadings = Callable[[Request, Sequence[Reading]], Sequence[Finding]]
@@ -20,10 +21,28 @@ Readings = Sequence[Sequence[Reading]]
 Places = Sequence[int] | None
 """Where the meters of one policy went: for each an index into the first group, or the complement of an index into the
 groups; None when they are the first group."""
+Counting = tuple[Enforcement, OnReadings]
+"""A policy that counts, and where it looks at what was counted."""
 Asked = tuple[Enforcement, OnReadings, Places]
 
 _LEASE: Final = MeterKind.LEASE
 _RELEASE: Final = PostKind.RELEASE
+
+
+def _merge(counted: Sequence[tuple[Counting, Plan]]) -> tuple[Plan, tuple[Asked, ...]]:
+    """Return one plan for what several policies count, and who wants to see which of its readings."""
+    asked: list[Asked] = []
+    start = 0
+    for (enforcement, on_readings), plan in counted:
+        end = start + len(plan.quotas)
+        asked.append((enforcement, on_readings, range(start, end)))
+        start = end
+    return merged([plan for _, plan in counted]), tuple(asked)
+
+
+def merging() -> Memory[tuple[tuple[Counting, Plan], ...], tuple[Plan, tuple[Asked, ...]]]:
+    """Make a memory of merged plans. A site has few plans, and few combinations of them."""
+    return Memory(_merge, longest=64)
 
 
 class Take(Struct, gc=False):
@@ -58,13 +77,20 @@ def readings_at(places: Places, answered: Readings) -> Sequence[Reading]:
     return [first[place] if place >= 0 else answered[~place][0] for place in places]
 
 
-def settling(answered: Readings) -> list[Meter] | None:
-    """Return the meters to look at again when the exchange ends, or None where a meter is refused or overdrawn."""
-    charged: list[Meter] = []
+def settling(answered: Readings) -> list[Meter | Planned] | None:
+    """Return the meters to look at again when the exchange ends, or None where a meter is refused or overdrawn.
+
+    Planned meters among them stand for all their leases.
+    """
+    charged: list[Meter | Planned] = []
     for group in answered:
         if type(group) is Admitted:
-            for place in group.meters.plan.settles:
-                charged.append(group.meters.meter(place))  # noqa: PERF401 - a comprehension is a call
+            meters = group.meters
+            plan = meters.plan
+            if plan.leases:
+                charged.append(meters)
+            for place in plan.settles:
+                charged.append(meters.meter(place))  # noqa: PERF401 - a comprehension is a call
             continue
         for reading in group:
             if not reading.admitted or reading.remaining < 0:
@@ -85,8 +111,10 @@ def settling_of_some(answered: Readings) -> list[Meter]:
     return charged
 
 
-def settle(meter: Meter, outcome: Outcome) -> Sequence[Post]:
+def settle(meter: Meter | Planned, outcome: Outcome) -> Sequence[Post | Planned]:
     """Return the posts that settle a charged meter once the outcome is known."""
+    if type(meter) is Planned:
+        return (meter,)
     if meter.quota.kind is _LEASE:
         return (Post(meter, _RELEASE),)
     refund_unless, measured = meter.quota.settle.refund_unless, meter.quota.settle.measured

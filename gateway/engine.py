@@ -8,15 +8,26 @@ absent; a faulty policy follows on_error; take is all or nothing; end runs exact
 """
 
 import logging
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from aupgate.counting import Asked, OnReadings, Readings, Take, readings_at, settle, settling, settling_of_some
+from aupgate.counting import (
+    Asked,
+    Counting,
+    OnReadings,
+    Readings,
+    Take,
+    merging,
+    readings_at,
+    settle,
+    settling,
+    settling_of_some,
+)
 from aupgate.enforcement import Enforcement
 from aupgate.faults import FAULT, fault
 from aupgate.http import rate_limit_fields
-from aupgate.meters import Admitted, Meter, Outcome, Planned, Post
+from aupgate.meters import Meter, Outcome, Planned, Post
 from aupgate.model import (
     Action,
     BodyPlan,
@@ -35,12 +46,17 @@ from aupgate.model import (
     Verdict,
 )
 from aupgate.policy import (
+    MOST_PEEKED,
+    Answerer,
+    Answers,
     Body,
     FindingSink,
     InspectsBodies,
     JudgesMessages,
     JudgesRequests,
     Measures,
+    Meets,
+    Peeks,
     Sanitises,
     SeesEnds,
     SeesResponses,
@@ -49,6 +65,10 @@ from aupgate.policy import (
 from aupgate.responses import ResponsePlans
 
 _ENFORCE: Final = Mode.ENFORCE
+_CHALLENGE: Final = Action.CHALLENGE
+
+BEFORE_ANSWERS: Final = frozenset({"protocol", "headers", "networks", "suspension"})
+"""Policies that judge also what the gateway itself answers; all others judge what the application is asked for."""
 
 _log = logging.getLogger("aupgate.engine")
 
@@ -86,17 +106,25 @@ class Engine:
         each = [(enforcement, enforcement.policy, enforcement.exempts) for enforcement in self.enforcements]
         self.sanitise = tuple((e, p.sanitise, x) for e, p, x in each if isinstance(p, Sanitises))
         self.request = tuple((e, p.on_request, x) for e, p, x in each if isinstance(p, JudgesRequests))
+        self.answers: dict[str, tuple[Enforcement, Answerer]] = {
+            path: (e, answer) for e, p, _ in each if isinstance(p, Answers) for path, answer in p.answers().items()
+        }
+        """Paths that the gateway itself answers."""
+        self.request_before_answers = tuple(each for each in self.request if each[0].name in BEFORE_ANSWERS)
+        self.meet = next(((e, p.meet) for e, p, _ in each if isinstance(p, Meets)), None)
+        """Who decides how a client that is to be challenged is met."""
         self.measure = tuple((e, p.meters, p.on_readings, x) for e, p, x in each if isinstance(p, Measures))
         self.body = tuple((e, p, x) for e, p, x in each if isinstance(p, InspectsBodies))
         self.message = tuple((e, p.on_message, x) for e, p, x in each if isinstance(p, JudgesMessages))
         self.response = tuple((e, p.on_response, x) for e, p, x in each if isinstance(p, SeesResponses))
         self.responses = ResponsePlans(self.enforcements)
         """What becomes of the fields of responses, by the policies that decide by their names alone."""
+        self.peek = tuple((p.peek, x) for _, p, x in each if isinstance(p, Peeks))
         self.end = tuple((e, p.on_end, x) for e, p, x in each if isinstance(p, SeesEnds))
-        self.alone: tuple[Asked, ...] = ()
-        """Who counts, when it is one policy that has one mode for all its rules: nothing is to be arranged then."""
-        if len(self.measure) == 1 and (only := self.measure[0])[0].uniform:
-            self.alone = ((only[0], only[2], None),)
+        self.alone: dict[Counting, tuple[Asked, ...]] = {(e, r): ((e, r, None),) for e, _, r, _ in self.measure}
+        """For each policy that counts what is asked when it is the only one: nothing is to be arranged then."""
+        self.merged = merging()
+        """The plans of several policies as one, and what is asked then."""
         self.on_readings: dict[str, OnReadings] = {e.name: on_readings for e, _, on_readings, _ in self.measure}
 
     def open(self, request: Request) -> "Exchange":
@@ -126,7 +154,7 @@ class Engine:
 class Exchange:
     """One request on its way through the engine, and what must be settled when it ends."""
 
-    __slots__ = ("_edits", "_ended", "_engine", "_leases", "_plans", "_unsettled", "judgements", "request")
+    __slots__ = ("_answer", "_edits", "_ended", "_engine", "_plans", "_unsettled", "judgements", "request")
 
     def __init__(self, engine: Engine, request: Request) -> None:
         self.request = request
@@ -134,8 +162,8 @@ class Exchange:
         """Everything found so far, enforced or observed."""
         self._engine = engine
         self._plans: tuple[tuple[Enforcement, InspectsBodies, BodyPlan], ...] = ()
-        self._leases: tuple[Planned, ...] = ()
-        self._unsettled: Sequence[Meter] = ()
+        self._unsettled: Sequence[Meter | Planned] = ()
+        self._answer: tuple[Enforcement, Answerer] | None = None
         self._edits: HeaderEdits | None = None
         self._ended = False
 
@@ -145,7 +173,11 @@ class Exchange:
         refusal = self._sanitise()
         if refusal is not None:
             return Verdict(refusal, self.judgements)
-        for enforcement, on_request, exempts in self._engine.request:
+        judging = self._engine.request
+        if self._engine.answers and (answer := self._engine.answers.get(request.path)) and request.kind == "http":
+            self._answer = answer
+            judging = self._engine.request_before_answers
+        for enforcement, on_request, exempts in judging:
             if exempts is not None and exempts(request):
                 continue
             try:
@@ -167,12 +199,32 @@ class Exchange:
         return self._conclude(self._refused_by_fault(take, error))
 
     def _conclude(self, refusal: Judgement | None, fields: tuple[Header, ...] = ()) -> Verdict:
+        if refusal is None and self._answer is not None:
+            refusal = self._answered(*self._answer)
         if refusal is not None:
             return Verdict(refusal, self.judgements, fields)
+        peek = self._peek() if self._engine.peek else 0
         if not (self._engine.body and self.request.may_have_body):
-            return Verdict(None, self.judgements, fields, self._edits)
+            return Verdict(None, self.judgements, fields, self._edits, peek=peek)
         held, observed, refusal = self._plan_bodies()
-        return Verdict(refusal, self.judgements, fields, self._edits, held, observed)
+        return Verdict(refusal, self.judgements, fields, self._edits, held, observed, peek=peek)
+
+    def _answered(self, enforcement: Enforcement, answer: Answerer) -> Judgement | None:
+        """Return the gateway's own answer, or None where the policy fails and lets its failures pass."""
+        try:
+            finding = answer(self.request)
+            if finding.action is Action.ANSWER:  # no offence, so nothing to record
+                return Judgement(finding, enforcement.rule(finding.rule), _ENFORCE)
+        except Exception as error:  # noqa: BLE001 - whatever a policy raises follows its on_error
+            finding = fault(enforcement, error)
+        return self._judge(enforcement, [finding])
+
+    def _peek(self) -> int:
+        most = 0
+        for peek, exempts in self._engine.peek:
+            if exempts is None or not exempts(self.request):
+                most = max(most, peek(self.request))
+        return min(most, MOST_PEEKED)
 
     def body(self, body: Body, services: Services) -> BodySteps:
         """Judge the whole body. Needs an inspection for each policy that planned one, and at most one take."""
@@ -250,7 +302,6 @@ class Exchange:
         if self._ended:
             return posts
         self._ended = True
-        posts += self._leases
         for meter in self._unsettled:
             posts += settle(meter, outcome)
         for enforcement, on_end, exempts in self._engine.end:
@@ -286,7 +337,8 @@ class Exchange:
     def _measure(self) -> tuple[Judgement | None, Take | None]:
         """Ask every policy what to count."""
         engine, request = self._engine, self.request
-        take: Take | None = None
+        planned: list[tuple[Counting, Planned]] = []
+        others: list[tuple[Enforcement, Sequence[Meter], OnReadings]] = []
         for enforcement, meters, on_readings, exempts in engine.measure:
             if exempts is not None and exempts(request):
                 continue
@@ -298,11 +350,29 @@ class Exchange:
                 continue
             if not wanted:
                 continue
-            if engine.alone and enforcement.mode(request) is _ENFORCE:
-                return None, Take([wanted], engine.alone)
-            take = take or Take([[]])
-            take.ask(enforcement, wanted, on_readings, request)
+            if type(wanted) is Planned and enforcement.uniform and enforcement.mode(request) is _ENFORCE:
+                planned.append(((enforcement, on_readings), wanted))
+            else:
+                others.append((enforcement, wanted, on_readings))
+        if not (planned or others):
+            return None, None
+        take = self._take(planned)
+        for enforcement, wanted, look in others:
+            take.ask(enforcement, wanted, look, request)
         return None, take
+
+    def _take(self, planned: Sequence[tuple[Counting, Planned]]) -> Take:
+        """Return what takes the planned meters of policies that are enforced as a whole, as one group."""
+        if len(planned) == 1:
+            ((counting, meters),) = planned
+            return Take([meters], self._engine.alone[counting])
+        if not planned:
+            return Take([[]])
+        plan, asked = self._engine.merged[tuple([(counting, meters.plan) for counting, meters in planned])]
+        words: list[str] = []
+        for _, meters in planned:
+            words += meters.words
+        return Take([Planned(plan, words)], asked)
 
     def _count(self, take: Take) -> Generator[Take, Readings, Judgement | None]:
         if not take.asked:
@@ -315,12 +385,7 @@ class Exchange:
 
     def _counted(self, take: Take, answered: Readings) -> Counted:
         """Judge what was counted, and tell what is left. Nothing refused or overdrawn is nothing to judge."""
-        first = answered[0]
-        fields = rate_limit_fields(first)
-        if len(answered) == 1 and type(first) is Admitted and first.meters.plan.only_leases:
-            if first.meters.plan.settles:
-                self._leases = (*self._leases, first.meters)
-            return None, fields
+        fields = rate_limit_fields(answered[0])
         charged = settling(answered)
         if charged is not None:
             self._unsettled = [*self._unsettled, *charged] if self._unsettled else charged
@@ -384,7 +449,17 @@ class Exchange:
         if mode is Mode.OFF:
             return None
         rule = enforcement.rule(finding.rule)
+        if finding.action is _CHALLENGE and mode is _ENFORCE and (meeting := self._engine.meet) is not None:
+            finding = self._met(*meeting, finding)
         return Judgement(finding, rule, mode, self._engine.clauses.for_rule(rule.name, rule.clauses))
+
+    def _met(self, enforcement: Enforcement, meet: Callable[[Request, Finding], Finding], finding: Finding) -> Finding:
+        """Return what a challenge comes to. Where that cannot be told it stays one, which is refused."""
+        try:
+            return meet(self.request, finding)
+        except Exception as error:  # noqa: BLE001 - whatever a policy raises
+            self._judge(enforcement, [fault(enforcement, error, action=Action.NOTE)])
+            return finding
 
 
 def _plan_size(plan: BodyPlan) -> int:

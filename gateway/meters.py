@@ -48,6 +48,12 @@ class Outcome(Struct, frozen=True, gc=False):
     aborted: bool
     refused: bool = False
     """True when the gateway itself answered."""
+    response_time: float = 0.0
+    """Seconds until the head of the application's response; 0 when there was none."""
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """Header fields of the application's response, as it sent them."""
+    body_start: bytes = b""
+    """What the body of the response began with, as much as policies asked for."""
 
 
 @value
@@ -77,15 +83,17 @@ class Quota:
     gate: bool = True
     """False: it only tallies and never stands in the way."""
     settle: Settle = KEEP
+    announce: bool = True
+    """False: clients are not told of it; whoever tests how far they can go should not."""
     settles: bool = field(init=False, default=False)
     """True when a charge must be looked at again once the exchange ends."""
     announced: bool = field(init=False, default=False)
-    """True when responses tell clients how much is left: it is a rate, and stands in the way."""
+    """True when responses tell clients how much is left: it is a rate, stands in the way, and is no secret."""
 
     def __post_init__(self) -> None:
         """Work out, once, what every request would ask."""
         object.__setattr__(self, "settles", self.settle is not KEEP or self.kind is MeterKind.LEASE)
-        object.__setattr__(self, "announced", self.kind is MeterKind.RATE and self.gate)
+        object.__setattr__(self, "announced", self.kind is MeterKind.RATE and self.gate and self.announce)
 
 
 class Meter(Struct, frozen=True, gc=False):
@@ -116,28 +124,55 @@ class _SequenceMeta(StructMeta, ABCMeta):
     """Lets a struct be a sequence."""
 
 
+NO_VALUE: Final = -1
+"""Stands for the place of a value where a quota has no use for one."""
+
+
 @unique
 class Plan:
-    """What requests of one kind are counted by, worked out once: each of them brings only its keys."""
+    """What requests of one kind are counted by, worked out once: each of them brings only its words."""
 
     quotas: tuple[Quota, ...]
-    places: tuple[int, ...]
-    """For each quota, which of a request's keys it counts by."""
+    keys: tuple[int, ...]
+    """For each quota, which of a request's words is the key it counts by."""
     costs: tuple[float, ...]
+    values: tuple[int, ...] = ()
+    """For each quota, which of them is its value, or `NO_VALUE`; empty when none has one."""
     announced: tuple[int, ...] = field(init=False, default=())
     """Which of the quotas responses tell of."""
+    leases: tuple[int, ...] = field(init=False, default=())
+    """Which of them are leases: they end with the exchange, whatever comes of it."""
     settles: tuple[int, ...] = field(init=False, default=())
-    """Which of them must be looked at again once the exchange ends."""
-    only_leases: bool = field(init=False, default=False)
-    """True when those are all leases: they end, whatever the outcome."""
+    """Which of the others must be looked at again once the exchange ends."""
+    words: int = field(init=False, default=0)
+    """How many words a request brings."""
 
     def __post_init__(self) -> None:
         """Work out, once, what every request would ask."""
         quotas = tuple(enumerate(self.quotas))
+        leases = tuple(place for place, quota in quotas if quota.kind is MeterKind.LEASE)
+        settles = tuple(place for place, quota in quotas if quota.settles and place not in leases)
+        object.__setattr__(self, "values", self.values or (NO_VALUE,) * len(quotas))
+        object.__setattr__(self, "words", 1 + max((*self.keys, *self.values), default=-1))
         object.__setattr__(self, "announced", tuple(place for place, quota in quotas if quota.announced))
-        object.__setattr__(self, "settles", tuple(place for place, quota in quotas if quota.settles))
-        leases = all(self.quotas[place].kind is MeterKind.LEASE for place in self.settles)
-        object.__setattr__(self, "only_leases", leases)
+        object.__setattr__(self, "leases", leases)
+        object.__setattr__(self, "settles", settles)
+
+
+def merged(plans: Sequence[Plan]) -> Plan:
+    """Return the plan that counts what each of `plans` does, of the words of each, one after the other."""
+    quotas: list[Quota] = []
+    keys: list[int] = []
+    costs: list[float] = []
+    values: list[int] = []
+    words = 0
+    for plan in plans:
+        quotas += plan.quotas
+        keys += [place + words for place in plan.keys]
+        costs += plan.costs
+        values += [place if place == NO_VALUE else place + words for place in plan.values]
+        words += plan.words
+    return Plan(tuple(quotas), tuple(keys), tuple(costs), tuple(values))
 
 
 @final
@@ -145,9 +180,8 @@ class Planned(Struct, Sequence[Meter], metaclass=_SequenceMeta, eq=False, gc=Fal
     """The meters that a plan makes of one request. Each is made only for who looks at it: most are never seen."""
 
     plan: Plan
-    keys: Sequence[str]
-    value: str = ""
-    """The value of every meter; rates have no use for it."""
+    words: Sequence[str]
+    """The keys and values that the plan refers to; none more."""
 
     def __len__(self) -> int:
         """The number of quotas in the plan."""
@@ -163,8 +197,13 @@ class Planned(Struct, Sequence[Meter], metaclass=_SequenceMeta, eq=False, gc=Fal
 
     def meter(self, place: int) -> Meter:
         """Make the meter at `place`."""
-        plan = self.plan
-        return Meter(plan.quotas[place], self.keys[plan.places[place]], plan.costs[place], self.value)
+        plan, value = self.plan, self.plan.values[place]
+        return Meter(
+            plan.quotas[place],
+            self.words[plan.keys[place]],
+            plan.costs[place],
+            "" if value == NO_VALUE else self.words[value],
+        )
 
 
 class Admitted(Struct, Sequence[Reading], metaclass=_SequenceMeta, eq=False, gc=False):
@@ -191,10 +230,15 @@ class Admitted(Struct, Sequence[Reading], metaclass=_SequenceMeta, eq=False, gc=
 
 
 class PostKind(StrEnum):
-    """What a post does to a meter: add to (or with a negative amount take from) its count, or end a lease."""
+    """What a post does to a meter.
+
+    ADD adds to the count of a rate, or with a negative amount takes from it; of a `distinct` meter it counts the value.
+    RELEASE ends a lease, RENEW has it last for another window from now.
+    """
 
     ADD = "add"
     RELEASE = "release"
+    RENEW = "renew"
 
 
 class Post(Struct, frozen=True, gc=False):

@@ -115,6 +115,22 @@ class Tls:
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
 
 
+class Proof(StrEnum):
+    """Whether a request comes from the bot that it claims to be; `unproven`: it is not known yet."""
+
+    PROVEN = "proven"
+    UNPROVEN = "unproven"
+    DISPROVED = "disproved"
+
+
+class Bot(Struct, frozen=True, gc=False):
+    """The known bot that a request claims to be."""
+
+    name: str
+    """Its name in the configuration."""
+    proof: Proof
+
+
 class Request(Struct, kw_only=True, eq=False, gc=False):
     """The head of one request, as every policy sees it.
 
@@ -134,6 +150,8 @@ class Request(Struct, kw_only=True, eq=False, gc=False):
     client: Client
     now: float
     account: Account | None = None
+    bot: Bot | None = None
+    """None: it claims to be no bot that is configured."""
     standing: Standing = Standing.GOOD
     tls: Tls | None = None
     kind: str = "http"
@@ -210,6 +228,15 @@ class Rule:
 
 
 @value
+class Content:
+    """What the gateway itself answers with, where that is no refusal in its usual form."""
+
+    type: bytes
+    """Media type, as in Content-Type."""
+    body: bytes
+
+
+@value
 class Finding:
     """What a policy saw. It names a rule and never a clause: the engine attaches clauses from the packs that are on."""
 
@@ -224,6 +251,8 @@ class Finding:
     points: int = 0
     retry_after: float | None = None
     """Seconds after which the same request would pass."""
+    content: Content | None = None
+    """What to answer with, and `headers`, in the place of a problem or page that tells of the finding."""
     evidence: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -332,6 +361,8 @@ class Verdict(Struct, frozen=True, gc=False):
     """Set when policies only observe the body: it is copied while it streams, and never held back."""
     replacement: bytes | None = None
     """The body to forward instead of the one received."""
+    peek: int = 0
+    """How many bytes of the response's body policies want to see when the exchange ends."""
 
     @property
     def allow(self) -> bool:

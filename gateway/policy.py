@@ -5,9 +5,9 @@ services it is given. Where several rules of a policy find something it reports 
 observing the first: a finding never hides another.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO, Final, Protocol, runtime_checkable
 
 from aupgate.meters import Meter, Outcome, Post, Reading
 from aupgate.model import (
@@ -69,6 +69,34 @@ class Measures(Policy, Protocol):
         """
 
 
+Answerer = Callable[[Request], Finding]
+"""Makes the gateway's own answer to a request: a finding that answers it, or one that refuses it."""
+
+
+@runtime_checkable
+class Answers(Policy, Protocol):
+    """Phase 3a: answer some paths in the place of the application.
+
+    Such a request is shown to no policy that judges what the application offers and to whom; it is counted as every
+    other. Answers are given in whatever mode, unless the policy is off.
+    """
+
+    def answers(self) -> Mapping[str, Answerer]:
+        """Return who answers which path; asked once, at start."""
+
+
+@runtime_checkable
+class Meets(Policy, Protocol):
+    """Decides how a client that is to be challenged is met. One policy at most has this phase."""
+
+    def meet(self, request: Request, finding: Finding) -> Finding:
+        """Return what stands in the place of an enforced `finding` with the action `challenge`.
+
+        A note where the client has passed before; the challenge itself, with its content; or a refusal, where nobody
+        is there to solve it.
+        """
+
+
 @runtime_checkable
 class InspectsBodies(Policy, Protocol):
     """Phase 4: inspect the body, the one phase that may wait."""
@@ -102,6 +130,18 @@ class EditsResponses(Policy, Protocol):
 
     def response_edits(self) -> Sequence[ResponseEdits]:
         """Return the edits to make to every response. They are no findings, and leave no note."""
+
+
+MOST_PEEKED: Final = 16 * 1024
+"""Bytes of a response's body that are kept for who wants to see them."""
+
+
+@runtime_checkable
+class Peeks(Policy, Protocol):
+    """Phase 6, for what only the body of a response tells: its beginning is kept for `Outcome.body_start`."""
+
+    def peek(self, request: Request) -> int:
+        """Return how many bytes of the response's body to keep, at most `MOST_PEEKED`; 0 for most requests."""
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aupgate.http import prefers_html, retry_after
-from aupgate.model import Clause, Disclosure, Header, Judgement, Request
+from aupgate.model import Clause, Content, Disclosure, Finding, Header, Judgement, Request
 from aupgate.values import value
 
 RULE_URN: Final = "urn:aupgate:rule:"
@@ -47,6 +47,8 @@ class Refusals:
 
     def __call__(self, request: Request, judgement: Judgement, fields: Sequence[Header] = ()) -> Answer:
         """Return the answer for `judgement`; a HEAD request gets its header fields and no body."""
+        if judgement.finding.content is not None:
+            return _content(request, judgement.finding, judgement.finding.content, fields)
         problem = self.problem(request, judgement)
         if prefers_html(request.header(b"accept")):
             media_type, body = b"text/html; charset=utf-8", self._page(problem).encode()
@@ -115,6 +117,20 @@ class Refusals:
             status=problem["status"],
             id=escape(problem["instance"]),
         )
+
+
+def _content(request: Request, finding: Finding, content: Content, fields: Sequence[Header]) -> Answer:
+    headers = (
+        (b"content-type", content.type),
+        (b"content-length", b"%d" % len(content.body)),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-request-id", request.id.encode("latin-1")),
+        *finding.headers,
+        *fields,
+    )
+    if not any(name == b"cache-control" for name, _ in finding.headers):
+        headers = (*headers, (b"cache-control", b"no-store"))
+    return Answer(finding.status, headers, b"" if request.method == "HEAD" else content.body)
 
 
 def _clause_item(clause: dict[str, str]) -> str:

@@ -1,9 +1,10 @@
 """What an exchange over HTTP and one over a websocket have in common: who takes part, and what is counted."""
 
+from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from aupgate.model import Verdict
+from aupgate.model import Header, Verdict
 
 if TYPE_CHECKING:
     from aupgate.engine import Exchange
@@ -19,8 +20,8 @@ class Connection:
     """One scope of a server on its way through the gateway."""
 
     __slots__ = (
-        "_bytes_in", "_bytes_out", "_exchange", "_gateway", "_receive", "_refused", "_request", "_scope",
-        "_send", "_start", "_status", "_verdict",
+        "_bytes_in", "_bytes_out", "_exchange", "_gateway", "_headers", "_receive", "_refused", "_request",
+        "_response_time", "_scope", "_send", "_start", "_status", "_verdict",
     )  # fmt: skip
 
     def __init__(
@@ -38,3 +39,6 @@ class Connection:
         self._bytes_in = 0
         self._bytes_out = 0
         self._refused = False
+        self._headers: Sequence[Header] = ()
+        """Header fields of the application's response, as it sent them."""
+        self._response_time = 0.0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class HttpFlow(Connection):
     """Runs the application for one request, or refuses it, and settles the exchange exactly once."""
 
-    __slots__ = ("_aborted", "_complete")
+    __slots__ = ("_aborted", "_complete", "_peeked")
 
     def __init__(
         self, gateway: "Gateway", exchange: "Exchange", scope: "Scope", receive: "Receive", send: "Send"
@@ -27,6 +27,7 @@ class HttpFlow(Connection):
         super().__init__(gateway, exchange, scope, receive, send)
         self._complete = False
         self._aborted = False
+        self._peeked = b""
 
     async def run(self, app: "App", verdict: Verdict) -> None:
         """Enforce the verdict on the head, and what follows from it."""
@@ -64,13 +65,16 @@ class HttpFlow(Connection):
         """
         kind = message["type"]
         if kind == "http.response.body":
-            self._bytes_out += len(message.get("body", b""))
+            body = message.get("body", b"")
+            self._bytes_out += len(body)
+            if (room := self._verdict.peek - len(self._peeked)) > 0:
+                self._peeked += body[:room]
             self._complete = not message.get("more_body", False)
         elif kind == "http.response.start":
             self._status = message["status"]
-            fields = self._gateway.response_fields(
-                self._exchange, self._verdict, self._status, message.get("headers", ())
-            )
+            self._response_time = perf_counter() - self._start
+            self._headers = message.get("headers", ())
+            fields = self._gateway.response_fields(self._exchange, self._verdict, self._status, self._headers)
             message = {**message, "headers": fields}
         elif kind in {"http.response.pathsend", "http.response.zerocopysend"}:
             self._complete = not message.get("more_body", False)
@@ -132,5 +136,13 @@ class HttpFlow(Connection):
     def _outcome(self) -> Outcome:
         aborted = self._aborted or not self._complete
         return Outcome(
-            self._status, self._bytes_in, self._bytes_out, perf_counter() - self._start, aborted, self._refused
+            self._status,
+            self._bytes_in,
+            self._bytes_out,
+            perf_counter() - self._start,
+            aborted,
+            self._refused,
+            self._response_time,
+            self._headers,
+            self._peeked,
         )

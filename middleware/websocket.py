@@ -39,7 +39,14 @@ class WebSocketFlow(Connection):
         finally:
             duration = perf_counter() - self._start
             outcome = Outcome(
-                self._status, self._bytes_in, self._bytes_out, duration, aborted=False, refused=self._refused
+                self._status,
+                self._bytes_in,
+                self._bytes_out,
+                duration,
+                aborted=False,
+                refused=self._refused,
+                response_time=self._response_time,
+                headers=self._headers,
             )
             self._gateway.close(self._exchange, outcome)
 
@@ -78,7 +85,9 @@ class WebSocketFlow(Connection):
         await self._send(message)
 
     def _edited(self, message: Any, status: int) -> Any:
-        fields = self._gateway.response_fields(self._exchange, self._verdict, status, message.get("headers", ()))
+        self._response_time = perf_counter() - self._start
+        self._headers = message.get("headers", ())
+        fields = self._gateway.response_fields(self._exchange, self._verdict, status, self._headers)
         return {**message, "headers": fields}
 
     async def _deny(self, judgement: Judgement, fields: Sequence[Header]) -> None:

@@ -16,7 +16,7 @@ from aupgate.durations import amount_of_time, period
 from aupgate.http import is_cors_preflight
 from aupgate.memory import MOST, Memory
 from aupgate.meter_keys import PARTS, KeyReader, goes_by_client, key_reader
-from aupgate.meters import Meter, MeterKind, OnFailure, Plan, Planned, Quota, Reading, Window
+from aupgate.meters import NO_VALUE, Meter, MeterKind, OnFailure, Plan, Planned, Quota, Reading, Window
 from aupgate.model import Action, Finding, Request, Rule
 from aupgate.pages import is_asset
 from aupgate.routes import LONGEST_PATH, RouteTable
@@ -153,11 +153,12 @@ class _Matching:
         self.limits = limits
         # Each key is read once, and that of the lease, the client's, need not be read.
         keys = list(dict.fromkeys([_CLIENT, *(limit.parts for limit in limits)]))
+        holder = len(keys)
         read = {limit.parts: limit.read for limit in limits}
         self.readers: tuple[KeyReader, ...] = tuple(read[parts] for parts in keys[1:])
         counts = [(lease, 0, 1), *((q, keys.index(each.parts), each.cost) for each in limits for q in each.quotas)]
         quotas, places, costs = zip(*counts, strict=True)
-        self.plan = Plan(quotas, places, costs)
+        self.plan = Plan(quotas, places, costs, (holder, *(NO_VALUE for _ in counts[1:])))
 
 
 class RateLimits:
@@ -194,10 +195,11 @@ class RateLimits:
         matching = self._by_method.get(method, self._by_path)[request.path]
         if not client.certain or request.kind == "websocket":
             return self._one_by_one(request, matching.limits)
-        keys = [client.network]
+        words = [client.network]
         for read in matching.readers:
-            keys.append(read(request))  # noqa: PERF401 - a comprehension is a call
-        return Planned(matching.plan, keys, request.id)
+            words.append(read(request))  # noqa: PERF401 - a comprehension is a call
+        words.append(request.id)
+        return Planned(matching.plan, words)
 
     def path_decision(self, method: str, path: str) -> Hashable:  # noqa: ARG002 - methods make no path ambiguous
         """Return which of the limits that name a path count it. What is a page is no question of reading a path."""

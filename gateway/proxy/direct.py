@@ -85,8 +85,8 @@ class DirectExchange:
 
     __slots__ = (
         "_bytes_out", "_complete", "_connection", "_counting", "_exchange", "_fields", "_headers", "_kept", "_left",
-        "_leg", "_method", "_pieces", "_pool", "_refused", "_start", "_started", "_status", "_verdict", "_way", "ended",
-        "keep_alive",
+        "_leg", "_method", "_peeked", "_pieces", "_pool", "_refused", "_response_time", "_start", "_started", "_status",
+        "_verdict", "_way", "ended", "keep_alive",
     )  # fmt: skip
 
     def __init__(self, way: Way, leg: ClientLeg, method: bytes, exchange: Exchange, *, keep_alive: bool) -> None:
@@ -103,6 +103,10 @@ class DirectExchange:
         """The store behind a connection has yet to answer; until then the exchange stays open."""
         self._connection: Connection | None = None
         self._status = self._bytes_out = 0
+        self._response_time = 0.0
+        self._fields: list[Header] = []
+        """Header fields of the application's response, as it sent them."""
+        self._peeked = b""
         self._left = 0
         """Bytes of the body still to be sent; `UNKNOWN` in chunks."""
         self._pieces: list[bytes] = []
@@ -182,6 +186,7 @@ class DirectExchange:
         """Take the head."""
         self._status = status
         self._fields = headers
+        self._response_time = perf_counter() - self._start
 
     def on_data(self, data: bytes) -> None:
         """Take a piece of the body."""
@@ -287,6 +292,8 @@ class DirectExchange:
         pieces.clear()
         head = b"" if self._started else self._begin_response()
         self._account(body)
+        if (room := self._verdict.peek - len(self._peeked)) > 0:
+            self._peeked += body[:room]
         self._write(head, encode_piece(body, self._left, last=self._complete))
         self._started = True
         if self._complete:
@@ -393,9 +400,18 @@ class DirectExchange:
 
     def _close(self, *, aborted: bool) -> None:
         duration = perf_counter() - self._start
-        self._way.gateway.close(
-            self._exchange, Outcome(self._status, 0, self._bytes_out, duration, aborted, self._refused)
+        outcome = Outcome(
+            self._status,
+            0,
+            self._bytes_out,
+            duration,
+            aborted,
+            self._refused,
+            self._response_time,
+            self._fields,
+            self._peeked,
         )
+        self._way.gateway.close(self._exchange, outcome)
 
 
 def answer_fault(leg: ClientLeg, method: bytes, error: Exception) -> None:

@@ -23,8 +23,9 @@ class _Posts(Protocol):
         """Change meters without waiting for it.
 
         `now` is the time the change belongs to, which for a refund is that of the charge: a window that no longer
-        counts is left alone. ADD changes a rate, which never falls below 0; RELEASE ends a lease, and does nothing when
-        there is none; planned meters among the posts end all their leases. Raises `ValueError` for a change that the
+        counts is left alone. ADD changes a rate, which never falls below 0, or counts a value, now; RELEASE ends a
+        lease, and does nothing when there is none; RENEW has one last for another window; planned meters among the
+        posts end all their leases. Raises `ValueError` for a change that the
         kind of meter cannot have.
         """
 

@@ -130,15 +130,21 @@ class Counters(ABC, Generic[V]):
         """Charge `meter` where it is admitted, and read it."""
 
     def add(self, meter: Meter, amount: float, now: float) -> None:  # noqa: ARG002 - what rates do with it
-        """Add `amount` to a rate."""
+        """Add `amount` to a rate, or count a value."""
         raise ValueError(
-            f"cannot add to {meter.quota.name!r}, a meter of the kind {meter.quota.kind!s}: only rates can"
+            f"cannot add to {meter.quota.name!r}, a meter of the kind {meter.quota.kind!s}: only rates and values can"
         )
 
     def release(self, meter: Meter) -> None:
         """End a lease."""
         raise ValueError(
             f"cannot release {meter.quota.name!r}, a meter of the kind {meter.quota.kind!s}: only leases can"
+        )
+
+    def renew(self, meter: Meter, now: float) -> None:  # noqa: ARG002 - what leases do with it
+        """Have a lease last for another window."""
+        raise ValueError(
+            f"cannot renew {meter.quota.name!r}, a meter of the kind {meter.quota.kind!s}: only leases can"
         )
 
     # -- windows -------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Counters that know what they count: first uses, different values, holders of leases."""
 
 import math
-from hashlib import blake2b
 from typing import Any
 
 from aupgate.meters import Meter, Reading
@@ -56,17 +55,51 @@ class _Nested(Counters[Table]):
 class Distincts(_Nested):
     """Different values, as 64-bit hashes, in fixed windows or a sliding one.
 
-    In the sliding window a value that was seen in the window before, and not again in this, weighs by the share still
-    covered.
+    The hash is Python's own, keyed anew in each process. In the sliding window a value that was seen in the window
+    before, and not again in this, weighs by the share still covered.
     """
 
     __slots__ = ()
+
+    def charge(self, key: str, cost: float, value: str, now: float) -> tuple[float, float] | None:
+        """Count a value, where there is room; see `Counters.charge`."""
+        if now >= self.end or now < self.start:
+            now = self.turn(now)
+        place = hash(key) & self._mask
+        values = self.current[place].get(key)
+        if values is None or not cost or key in self.previous[place]:
+            return None
+        counted, digest = len(values), hash(value)
+        if digest not in values:
+            if counted >= self.limit:
+                return None
+            values[digest] = 1
+            counted += 1
+            self._room.held += 1
+            if self.gate:
+                self._journal.append((values, digest, None))
+        return self.limit - counted, self._reset(0, counted, self.end - now)
+
+    def add(self, meter: Meter, amount: float, now: float) -> None:  # noqa: ARG002 - what rates do with it
+        """Count a value, whether there is room for it or not, up to one more than the limit."""
+        self.turn(now)
+        place, digest = hash(meter.key) & self._mask, hash(meter.value)
+        shard = self.current[place]
+        values = shard.get(meter.key)
+        if values is None:
+            values = shard[meter.key] = {}
+            self._room.held += 1
+        if digest not in values and len(values) <= self.limit:
+            values[digest] = 1
+            before = self.previous[place].get(meter.key)
+            if before is None or before.pop(digest, None) is None:
+                self._room.held += 1
 
     def take(self, meter: Meter, now: float) -> Reading:
         """Admit a value already counted in this window, and another where there is room for it."""
         now = self.turn(now)
         place = hash(meter.key) & self._mask
-        value = blake2b(meter.value.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        value = hash(meter.value)
         values: Table = self.current[place].get(meter.key, {})
         before: Table = self.previous[place].get(meter.key, {})
         left = self.end - now
@@ -90,7 +123,7 @@ class Distincts(_Nested):
             meter, True, max(0, remaining) if self.gate else remaining, self._reset(len(before), counted, left)
         )
 
-    def _refusal(self, meter: Meter, value: bytes, values: Table, before: Table, left: float) -> Reading:
+    def _refusal(self, meter: Meter, value: int, values: Table, before: Table, left: float) -> Reading:
         carried, counted, room = len(before) - (value in before), len(values), self.limit - 1
         wait = sliding_wait(carried, counted, room, left, self.window) if self._carries else fixed_wait(room, left)
         read = self._reading(meter, counted, before, left)
@@ -161,6 +194,14 @@ class Leases(_Nested):
     def release(self, meter: Meter) -> None:
         """End the lease of a holder, if it has one."""
         self.end_lease(meter.key, meter.value)
+
+    def renew(self, meter: Meter, now: float) -> None:
+        """Have the lease of a holder last for another window; one that expired meanwhile is granted anew."""
+        self.turn(now)
+        self.end_lease(meter.key, meter.value)
+        holders = self.current[hash(meter.key) & self._mask].setdefault(meter.key, {})
+        self._room.held += 1 + (not holders)
+        holders[meter.value] = now + self.window
 
     def end_lease(self, key: str, holder: str) -> None:
         """End the lease of `holder`, if it has one."""

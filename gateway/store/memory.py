@@ -36,9 +36,10 @@ _CLASSES: Final[dict[MeterKind | Window, Callable[[Quota, Room], Counters[Any]]]
 }
 
 _RELEASE: Final = PostKind.RELEASE
+_RENEW: Final = PostKind.RENEW
 
-Step = tuple[Callable[[str, float, str, float], tuple[float, float] | None], int, float]
-"""How to charge one meter of a plan, which of the keys it counts by, and how much."""
+Step = tuple[Callable[[str, float, str, float], tuple[float, float] | None], int, float, int]
+"""How to charge one meter of a plan, which of the words is its key, how much, and which of them is its value."""
 
 
 class MemoryStore:
@@ -76,13 +77,16 @@ class MemoryStore:
             room.reserve(len(posts), now)
         for post in posts:
             if type(post) is Planned:
-                for end_lease, place in self._leases[post.plan]:
-                    end_lease(post.keys[place], post.value)
+                words = post.words
+                for end_lease, key, holder in self._leases[post.plan]:
+                    end_lease(words[key], words[holder])
                 continue
             meter = post.meter
             counters = by_quota[meter.quota]
             if post.kind is _RELEASE:
                 counters.release(meter)
+            elif post.kind is _RENEW:
+                counters.renew(meter, now)
             else:
                 counters.add(meter, post.amount, now)
 
@@ -90,7 +94,7 @@ class MemoryStore:
         """Take a group that was planned and in which nothing is refused; None, and nothing taken, of any other."""
         if type(group) is not Planned:
             return None
-        room, keys, value = self._room, group.keys, group.value
+        room, words = self._room, group.words
         steps = self._by_plan[group.plan]
         if not steps:
             return None
@@ -98,8 +102,8 @@ class MemoryStore:
             room.reserve(2 * len(steps), now)
         left: list[tuple[float, float]] = []
         try:
-            for charge, place, cost in steps:
-                charged = charge(keys[place], cost, value, now)
+            for charge, key, cost, value in steps:
+                charged = charge(words[key], cost, words[value], now)
                 if charged is None:
                     room.undo()
                     return None
@@ -115,12 +119,17 @@ class MemoryStore:
         if not all(quota.gate for quota in plan.quotas):
             return ()
         counters = [self._by_quota[quota].charge for quota in plan.quotas]
-        return tuple(zip(counters, plan.places, plan.costs, strict=True))
+        # Where a quota has no use for a value its place is -1, and what stands there is not looked at.
+        return tuple(zip(counters, plan.keys, plan.costs, plan.values, strict=True))
 
-    def _lease_ends(self, plan: Plan) -> tuple[tuple[Callable[[str, str], None], int], ...]:
-        """Return how each lease of `plan` is ended, and by which of the keys."""
-        counters = [(self._by_quota[quota], place) for quota, place in zip(plan.quotas, plan.places, strict=True)]
-        return tuple((each.end_lease, place) for each, place in counters if isinstance(each, Leases))
+    def _lease_ends(self, plan: Plan) -> tuple[tuple[Callable[[str, str], None], int, int], ...]:
+        """Return how each lease of `plan` is ended, and which of the words are its key and its holder."""
+        counters = [(self._by_quota[plan.quotas[place]], place) for place in plan.leases]
+        return tuple(
+            (each.end_lease, plan.keys[place], plan.values[place])
+            for each, place in counters
+            if isinstance(each, Leases)
+        )
 
     def _take_group(self, group: Sequence[Meter], now: float) -> list[Reading]:
         room, by_quota = self._room, self._by_quota

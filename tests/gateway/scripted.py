@@ -1,13 +1,13 @@
 """Policies that do as told, for tests of what the engine makes of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aupgate.engine import Exchange
 from aupgate.fields import Fields
 from aupgate.gateway import Gateway
-from aupgate.meters import Meter, Outcome, Post, Quota, Reading
+from aupgate.meters import Meter, Outcome, Plan, Planned, Post, Quota, Reading
 from aupgate.model import (
     Action,
     BodyPlan,
@@ -23,6 +23,7 @@ from aupgate.model import (
     Rule,
     Verdict,
 )
+from aupgate.policy import Answerer
 
 
 def opened(gateway: Gateway, request: Request) -> tuple[Exchange, Verdict]:
@@ -196,3 +197,51 @@ class Watch(_Named):
     def on_end(self, request: Request, outcome: Outcome) -> Sequence[Post]:
         self.outcomes.append(outcome)
         return ()
+
+
+class PlannedCount(_Named):
+    """Counts every request by one plan, each quota by the client, and refuses with 429 what was not admitted."""
+
+    def __init__(self, name: str, *quotas: Quota) -> None:
+        super().__init__(name, *(quota.rule.partition(".")[2] for quota in quotas))
+        self.plan = Plan(quotas, (0,) * len(quotas), (1,) * len(quotas), (1,) * len(quotas))
+
+    def meters(self, request: Request) -> Sequence[Meter]:
+        return Planned(self.plan, [request.client.network, request.id])
+
+    def on_readings(self, request: Request, readings: Sequence[Reading]) -> Sequence[Finding]:
+        return [refusing(reading.meter.quota.rule, 429) for reading in readings if not reading.admitted]
+
+
+class Answer(_Named):
+    """Answers one path itself, with what `finding` says."""
+
+    def __init__(self, name: str, path: str, finding: Finding) -> None:
+        super().__init__(name)
+        self.path = path
+        self.finding = finding
+
+    def answers(self) -> Mapping[str, Answerer]:
+        return {self.path: lambda request: self.finding}
+
+
+class Challenger(_Named):
+    """Meets whoever is to be challenged as it is told."""
+
+    def __init__(self, name: str, meeting: Callable[[Finding], Finding]) -> None:
+        super().__init__(name)
+        self.meeting = meeting
+
+    def meet(self, request: Request, finding: Finding) -> Finding:
+        return self.meeting(finding)
+
+
+class Peek(_Named):
+    """Wants to see what bodies of responses begin with."""
+
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__(name)
+        self.size = size
+
+    def peek(self, request: Request) -> int:
+        return self.size

@@ -4,7 +4,7 @@ import pytest
 
 from aupgate.counting import Take, readings_at, settle, settling, settling_of_some
 from aupgate.enforcement import Enforcement
-from aupgate.meters import Admitted, Meter, MeterKind, Outcome, Plan, Planned, Quota, Reading, Settle
+from aupgate.meters import NO_VALUE, Admitted, Meter, MeterKind, Outcome, Plan, Planned, Post, Quota, Reading, Settle
 from aupgate.model import Mode
 from tests.gateway.scripted import Judge, a_request
 
@@ -59,9 +59,12 @@ def test_of_a_refused_group_only_tallies_are_settled() -> None:
 def test_a_measured_cost_posts_the_difference() -> None:
     quota = Quota("p.first", "first", 10, 60.0, settle=Settle(measured=lambda outcome: outcome.duration))
     [post] = settle(Meter(quota, "k", cost=1), Outcome(200, 0, 0, 2.5, aborted=False))
+    assert isinstance(post, Post)
     assert post.amount == 1.5
 
 
 def test_of_a_planned_group_only_what_is_settled_is_made_a_meter_of() -> None:
-    planned = Planned(Plan((LEASE.quota, PLAIN.quota), (0, 0), (1, 1)), ["k"], "id")
-    assert settling([Admitted(planned, [(1, 60.0), (1, 60.0)])]) == [planned[0]]
+    refunded = Quota("p.second", "second", 10, 60.0, settle=Settle(refund_unless=lambda outcome: outcome.status < 400))
+    plan = Plan((LEASE.quota, PLAIN.quota, refunded), (0, 0, 0), (1, 1, 1), (1, NO_VALUE, NO_VALUE))
+    planned = Planned(plan, ["k", "id"])
+    assert settling([Admitted(planned, [(1, 60.0)] * 3)]) == [planned, planned[2]]

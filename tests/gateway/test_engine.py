@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,20 @@ from aupgate.driver import judge, judge_body
 from aupgate.enforcement import Enforcement, Switch
 from aupgate.engine import Engine, Exchange
 from aupgate.errors import ServiceError, StoreError
-from aupgate.meters import Outcome, Post, PostKind, Quota, Reading, Settle
-from aupgate.model import Action, Clause, Finding, HeaderEdits, Message, Mode, OnError, ResponseHead, Verdict
+from aupgate.meters import Meter, MeterKind, Outcome, Post, PostKind, Quota, Reading, Settle
+from aupgate.model import (
+    Action,
+    Clause,
+    Client,
+    Content,
+    Finding,
+    HeaderEdits,
+    Message,
+    Mode,
+    OnError,
+    ResponseHead,
+    Verdict,
+)
 from aupgate.packs import ClauseIndex, Pack
 from aupgate.store.memory import MemoryStore
 from tests.gateway import scripted
@@ -453,3 +466,119 @@ def test_a_response_is_edited_by_enforced_policies_only() -> None:
     watching = [Enforcement(scripted.Watch("a", edits)), Enforcement(scripted.Watch("b", edits), ceiling=Mode.OBSERVE)]
     exchange, _ = head(an_engine(*watching))
     assert exchange.response(ResponseHead(200, [])) == ([edits], [])
+
+
+# -- several that count ------------------------------------------------------------------------------------------------
+
+
+def a_quota(rule: str, limit: int, **parts: Any) -> Quota:
+    return Quota(rule, rule.partition(".")[2], limit, 60.0, **parts)
+
+
+@given(
+    limits=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=2), min_size=2, max_size=3),
+    requests=st.lists(st.sampled_from(["192.0.2.1", "192.0.2.2"]), max_size=8),
+)
+def test_plans_of_several_policies_come_to_what_their_meters_do(limits: list[list[int]], requests: list[str]) -> None:
+    def engine(kind: type) -> Engine:
+        quotas = [[a_quota(f"p{n}.q{m}", limit) for m, limit in enumerate(policy)] for n, policy in enumerate(limits)]
+        return an_engine(*(Enforcement(kind(f"p{n}", *each)) for n, each in enumerate(quotas)))
+
+    def outcomes(engine: Engine, store: MemoryStore) -> list[Any]:
+        verdicts = [head(engine, store, client=Client(each, each, each))[1] for each in requests]
+        return [(verdict.refusal and verdict.refusal.rule.name, verdict.response_headers) for verdict in verdicts]
+
+    class CountByClient(Count):
+        def meters(self, request: Any) -> Sequence[Meter]:
+            return [Meter(quota, request.client.network, value=request.id) for quota in self.quotas]
+
+    assert outcomes(engine(scripted.PlannedCount), MemoryStore(1000)) == outcomes(
+        engine(CountByClient), MemoryStore(1000)
+    )
+
+
+def test_leases_in_a_plan_of_several_end_with_the_exchange() -> None:
+    lease = a_quota("first.open", 1, kind=MeterKind.LEASE)
+    first, second = scripted.PlannedCount("first", lease), scripted.PlannedCount("second", a_quota("second.rate", 9))
+    engine, store = an_engine(Enforcement(first), Enforcement(second)), MemoryStore(1000)
+    exchange, verdict = head(engine, store, id="a")
+    assert verdict.allow
+    assert not head(engine, store, id="b")[1].allow
+    store.post(exchange.end(ENDED), NOW)
+    assert head(engine, store, id="c")[1].allow
+
+
+# -- answers of the gateway --------------------------------------------------------------------------------------------
+
+ANSWER = Finding("gate.first", Action.ANSWER, 200, "answered", content=Content(b"text/plain", b"here"))
+
+
+def test_a_path_of_the_gateways_own_is_not_shown_to_those_who_judge_what_the_application_offers() -> None:
+    guard = Judge("interfaces", refusing("interfaces.first"))
+    engine = an_engine(Enforcement(guard), Enforcement(scripted.Answer("gate", "/robots.txt", ANSWER)))
+    _, verdict = head(engine, path="/robots.txt")
+    assert verdict.refusal is not None
+    assert verdict.refusal.finding is ANSWER
+    assert guard.asked == 0
+    refusal = head(engine, path="/other")[1].refusal
+    assert refusal is not None
+    assert refusal.rule.name == "interfaces.first"
+
+
+def test_headers_and_limits_hold_for_the_gateways_own_paths_too() -> None:
+    answer = Enforcement(scripted.Answer("gate", "/robots.txt", ANSWER))
+    strict = an_engine(Enforcement(Judge("headers", refusing("headers.first"))), answer)
+    assert head(strict, path="/robots.txt")[1].refusal.rule.name == "headers.first"  # type: ignore[union-attr]
+    limited, store = an_engine(answer, Enforcement(Count("limits", a_quota("limits.rate", 1)))), MemoryStore(1000)
+    answered = [head(limited, store, path="/robots.txt")[1].refusal for _ in range(2)]
+    assert [each and each.finding.status for each in answered] == [200, 429]
+
+
+def test_an_answer_is_no_offence_and_leaves_no_record() -> None:
+    recorded: list[Any] = []
+    sink = type("Sink", (), {"record": lambda _, request, judgement: recorded.append(judgement)})()
+    engine = an_engine(Enforcement(scripted.Answer("gate", "/robots.txt", ANSWER)), sinks=[sink])
+    head(engine, path="/robots.txt")
+    assert recorded == []
+
+
+# -- challenges --------------------------------------------------------------------------------------------------------
+
+CHALLENGE = Finding("robots.first", Action.CHALLENGE, 403, "are you a person?")
+
+
+@pytest.mark.parametrize(
+    ("meeting", "allow", "content"),
+    [
+        pytest.param(lambda _: noting("robots.first"), True, None, id="who passed before passes"),
+        pytest.param(
+            lambda finding: replace(finding, content=Content(b"text/html", b"solve")), False, b"solve", id="page"
+        ),
+        pytest.param(lambda _: refusing("robots.first"), False, None, id="nobody is there to solve it"),
+        pytest.param(lambda _: 1 / 0, False, None, id="who cannot tell refuses"),
+    ],
+)
+def test_a_challenge_is_what_the_policy_for_it_makes_of_it(meeting: Any, allow: bool, content: bytes | None) -> None:
+    engine = an_engine(Enforcement(scripted.Challenger("doors", meeting)), Enforcement(Judge("robots", CHALLENGE)))
+    _, verdict = head(engine)
+    assert verdict.allow is allow
+    shown = verdict.refusal and verdict.refusal.finding.content
+    assert (shown and shown.body) == content
+
+
+def test_an_observed_challenge_is_not_met() -> None:
+    met: list[Finding] = []
+
+    def meeting(finding: Finding) -> Finding:
+        met.append(finding)
+        return finding
+
+    challenger = scripted.Challenger("doors", meeting)
+    observed = Enforcement(Judge("robots", CHALLENGE), ceiling=Mode.OBSERVE)
+    assert head(an_engine(Enforcement(challenger), observed))[1].allow
+    assert met == []
+
+
+def test_as_much_of_the_response_is_kept_as_the_policy_that_wants_most_wants() -> None:
+    engine = an_engine(*(Enforcement(scripted.Peek(f"p{size}", size)) for size in (0, 200, 100_000)))
+    assert head(engine)[1].peek == 16 * 1024

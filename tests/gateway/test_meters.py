@@ -2,7 +2,7 @@
 
 import pytest
 
-from aupgate.meters import KEEP, Admitted, Meter, MeterKind, Plan, Planned, Quota, Reading, Settle
+from aupgate.meters import KEEP, NO_VALUE, Admitted, Meter, MeterKind, Plan, Planned, Quota, Reading, Settle, merged
 
 
 @pytest.mark.parametrize(
@@ -23,16 +23,23 @@ def test_a_quota_knows_whether_it_is_announced_and_whether_its_charges_are_settl
 
 
 RATE, LEASE = Quota("limits.api", "api", 10, 60.0), Quota("limits.open", "open", 5, 60.0, MeterKind.LEASE)
-PLAN = Plan((LEASE, RATE, RATE), (0, 1, 0), (1, 2, 1))
-PLANNED = Planned(PLAN, ["client", "account"], "id")
+PLAN = Plan((LEASE, RATE, RATE), (0, 1, 0), (1, 2, 1), (2, NO_VALUE, NO_VALUE))
+PLANNED = Planned(PLAN, ["client", "account", "id"])
 
 
 def test_a_plan_knows_what_is_announced_and_what_is_settled() -> None:
-    assert (PLAN.announced, PLAN.settles) == ((1, 2), (0,))
+    assert (PLAN.announced, PLAN.leases, PLAN.settles) == ((1, 2), (0,), ())
+
+
+def test_merged_plans_count_what_each_counts() -> None:
+    pages = Quota("other.pages", "pages", 10, 60.0, MeterKind.DISTINCT)
+    other = Planned(Plan((pages,), (0,), (1,), (1,)), ["network", "/page"])
+    both = Planned(merged([PLAN, other.plan]), [*PLANNED.words, *other.words])
+    assert list(both) == [*PLANNED, *other]
 
 
 def test_planned_meters_are_a_sequence_of_meters() -> None:
-    meters = [Meter(LEASE, "client", 1, "id"), Meter(RATE, "account", 2, "id"), Meter(RATE, "client", 1, "id")]
+    meters = [Meter(LEASE, "client", 1, "id"), Meter(RATE, "account", 2), Meter(RATE, "client", 1)]
     assert list(PLANNED) == meters
     assert (len(PLANNED), PLANNED[1], PLANNED[1:]) == (3, meters[1], meters[1:])
 

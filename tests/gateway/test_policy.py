@@ -9,6 +9,7 @@ from aupgate import policy as protocols
 from aupgate.build import REGISTRY, read, resolve, settings_classes
 from aupgate.model import Disclosure
 from aupgate.policy import (
+    Answers,
     ComparesPaths,
     DecidesByPath,
     EditsResponses,
@@ -16,6 +17,8 @@ from aupgate.policy import (
     JudgesMessages,
     JudgesRequests,
     Measures,
+    Meets,
+    Peeks,
     Policy,
     Prepares,
     ReadsFiles,
@@ -26,7 +29,7 @@ from aupgate.policy import (
 
 PHASES: tuple[type, ...] = (
     Sanitises, JudgesRequests, Measures, InspectsBodies, JudgesMessages, SeesResponses, EditsResponses, SeesEnds,
-    Prepares, ReadsFiles, DecidesByPath, ComparesPaths,
+    Prepares, ReadsFiles, DecidesByPath, ComparesPaths, Answers, Meets, Peeks,
 )  # fmt: skip
 
 INTENDED: dict[str, set[type]] = {

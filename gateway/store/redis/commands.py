@@ -37,9 +37,12 @@ _DISTINCT_SLIDING: Final = 5
 _ADD: Final = 10
 _RELEASE: Final = 16
 _FORGET: Final = 17
+_RENEW: Final = 18
 
 _DISTINCT: Final = MeterKind.DISTINCT
 _LEASE: Final = MeterKind.LEASE
+_ADDABLE: Final = frozenset({MeterKind.RATE, MeterKind.DISTINCT})
+_LEASES: Final = frozenset({MeterKind.LEASE})
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[float | int]).decode
 
@@ -67,9 +70,9 @@ class _Packed(msgspec.Struct, gc=False):
 
     spec: bytes
     keys: tuple[tuple[bytes, int], ...]
-    """The end of each meter's key, and by which of the request's keys it counts."""
-    values: tuple[bool, ...]
-    """For each meter with a value, whether it is one that is hashed."""
+    """The end of each meter's key, and which of the request's words it counts by."""
+    values: tuple[tuple[int, bool], ...]
+    """For each meter with a value which of the words it is, and whether it is hashed."""
     head: tuple[bytes, ...]
 
 
@@ -133,11 +136,13 @@ class Commands:
             meter = post.meter
             known = self._quoted[meter.quota]
             keys.append(self.key(meter))
-            if post.kind is PostKind.RELEASE:
-                kind = _RELEASE
-                values.append(_value(meter.value, False))
-            else:
+            if post.kind is PostKind.ADD:
                 kind = known.kind + _ADD
+                if known.counts_values:
+                    values.append(_value(meter.value, True))
+            else:
+                kind = _RELEASE if post.kind is PostKind.RELEASE else _RENEW
+                values.append(_value(meter.value, False))
             rows.append((kind, known.limit, known.window, known.gate, post.amount, at))
         return self._evaluate(rows, keys, now, values)
 
@@ -155,22 +160,24 @@ class Commands:
         return self._evaluate(rows, keys, b"%d" % at, values)
 
     def _take_planned(self, group: Planned, now: bytes) -> bytes:
-        packed, subjects, keys = self._packed[group.plan], self.subjects, group.keys
+        packed, subjects, words = self._packed[group.plan], self.subjects, group.words
         if len(packed.keys) == 1:
             ((end, place),) = packed.keys
-            names: tuple[bytes, ...] = (subjects[keys[place]] + end,)
+            names: tuple[bytes, ...] = (subjects[words[place]] + end,)
         else:
-            names = tuple([subjects[keys[place]] + end for end, place in packed.keys])
-        values = [_value(group.value, hashed) for hashed in packed.values] if packed.values else ()
+            names = tuple([subjects[words[place]] + end for end, place in packed.keys])
+        values = [_value(words[place], hashed) for place, hashed in packed.values] if packed.values else ()
         return pack_command((*packed.head, *names, packed.spec, now, *values))
 
     def _pack(self, plan: Plan) -> _Packed:
         known = [self._quoted[quota] for quota in plan.quotas]
         return _Packed(
             _encode([[each.row(cost) for each, cost in zip(known, plan.costs, strict=True)]]),
-            tuple((each.id, place) for each, place in zip(known, plan.places, strict=True)),
+            tuple((each.id, place) for each, place in zip(known, plan.keys, strict=True)),
             tuple(
-                quota.kind is _DISTINCT for quota, each in zip(plan.quotas, known, strict=True) if each.counts_values
+                (place, quota.kind is _DISTINCT)
+                for quota, each, place in zip(plan.quotas, known, plan.values, strict=True)
+                if each.counts_values
             ),
             (b"EVALSHA", SHA, b"%d" % len(known)),
         )
@@ -182,15 +189,17 @@ class Commands:
 
 def leases(group: Sequence[Meter]) -> list[Meter]:
     """Return the meters of `group` that are leases, and are not only looked at."""
+    if type(group) is Planned:
+        return [group.meter(place) for place in group.plan.leases]
     return [meter for meter in group if meter.quota.kind is _LEASE and meter.cost]
 
 
 def check_post(post: Post) -> None:
     """Raise `ValueError` for a change that the kind of meter cannot have."""
     quota = post.meter.quota
-    wanted = _LEASE if post.kind is PostKind.RELEASE else MeterKind.RATE
-    if quota.kind is not wanted:
-        done, only = ("release", "leases") if wanted is _LEASE else ("add to", "rates")
+    wanted = _ADDABLE if post.kind is PostKind.ADD else _LEASES
+    if quota.kind not in wanted:
+        done, only = ("add to", "rates and values") if wanted is _ADDABLE else (str(post.kind), "leases")
         raise ValueError(f"cannot {done} {quota.name!r}, a meter of the kind {quota.kind!s}: only {only} can")
 
 

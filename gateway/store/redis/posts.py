@@ -9,12 +9,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from aupgate.meters import Meter, Post, PostKind
+from aupgate.meters import Meter, MeterKind, Post, PostKind
 
 MOST_POSTS: Final = 10_000
 """Posts that wait; the oldest gives way."""
 
-_RELEASE: Final = PostKind.RELEASE
+_ADD: Final = PostKind.ADD
+_RATE: Final = MeterKind.RATE
 _Name = tuple[int, str, float, str]
 
 
@@ -23,6 +24,11 @@ class Queued(Struct, gc=False):
 
     post: Post
     at: float
+
+
+def adds_up(post: Post) -> bool:
+    """Tell whether it matters how often a post is carried out."""
+    return post.kind is _ADD and post.meter.quota.kind is _RATE
 
 
 class Posts:
@@ -41,15 +47,16 @@ class Posts:
     def add(self, post: Post, at: float) -> None:
         """Queue a post that belongs to the time `at`."""
         meter = post.meter
-        # Amounts may be added up where they belong to one window: what is counted is then the same.
-        whole = post.kind is _RELEASE
+        # Amounts may be added up where they belong to one window: what is counted is then the same. Of all else the
+        # last to come says how it is.
+        whole = not adds_up(post)
         name = (id(meter.quota), meter.key, 0.0 if whole else at // meter.quota.window, meter.value if whole else "")
         found = self._queued.get(name)
         if found is not None and not whole:
             amount = found.post.amount + post.amount
             found.post = Post(Meter(meter.quota, meter.key), post.kind, amount)
             return
-        if len(self._queued) >= self._most:
+        if found is None and len(self._queued) >= self._most:
             del self._queued[next(iter(self._queued))]
             self.dropped += 1
         self._queued[name] = Queued(post, at)

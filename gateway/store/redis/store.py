@@ -28,7 +28,7 @@ from aupgate.store.redis.dialing import dial_target
 from aupgate.store.redis.link import Link, LinkState
 from aupgate.store.redis.metrics import families
 from aupgate.store.redis.nodes import ClusterNodes, Nodes, OneNode
-from aupgate.store.redis.posts import Posts, Queued
+from aupgate.store.redis.posts import Posts, Queued, adds_up
 from aupgate.store.redis.split import Split
 from aupgate.store.redis.urls import Target, parse
 
@@ -209,7 +209,7 @@ class RedisStore:
                 return
             for queued in sent:
                 # Ending a lease twice does no harm; what is added twice would.
-                if queued.post.kind is PostKind.RELEASE and not isinstance(reply, ReplyError):
+                if not adds_up(queued.post) and not isinstance(reply, ReplyError):
                     self._posts.add(queued.post, queued.at)
                 else:
                     self.posts_failed += 1

@@ -10,7 +10,7 @@
 -- exactly. Counters are read at first sight and written at the end, so a group that is refused costs no write.
 
 local FIXED, SLIDING, GCRA, DISTINCT_FIXED, DISTINCT_SLIDING, LEASE, ONCE = 1, 2, 3, 4, 5, 6, 7
-local ADD, RELEASE, FORGET = 10, 16, 17  -- a post adds ADD to the kind of a rate
+local ADD, RELEASE, FORGET, RENEW = 10, 16, 17, 18  -- a post adds ADD to the kind of what it counts
 local SECOND = 1000000
 local STEP_BACK = 3600 * SECOND  -- a time further back than this means that a clock was set
 local MOMENT = 1
@@ -193,7 +193,7 @@ end
 
 local function different()
   local function open_values(key, meter)
-    local window, sliding = meter[3], meter[1] == DISTINCT_SLIDING
+    local window, sliding = meter[3], meter[1] % ADD == DISTINCT_SLIDING
     local newest = call('ZRANGE', key, -1, -1, 'WITHSCORES')
     local known = newest[2] and number(newest[2])
     local index, left = turn(known, window)
@@ -244,18 +244,29 @@ local function different()
     return remaining, reset, wait
   end
 
+  -- A value that is counted for what came of a request is refused nothing; it is exact up to one more than the limit.
+  local function add_value(state, meter, _, _, value)
+    local when = seen(state, meter[1] % ADD == DISTINCT_SLIDING, value)
+    if when ~= 1 and state.counted <= meter[2] then
+      state.seen[value] = 1
+      state.counted = state.counted + 1
+      if when == 0 then state.carried = state.carried - 1 end
+      touch(state)
+    end
+  end
+
   local function write_values(key, state, meter)
-    local index = state.index
-    call('ZREMRANGEBYSCORE', key, '-inf', '(' .. string.format('%.0f', meter[1] == DISTINCT_SLIDING and index - 1 or index))
+    local index, sliding = state.index, meter[1] % ADD == DISTINCT_SLIDING
+    call('ZREMRANGEBYSCORE', key, '-inf', '(' .. string.format('%.0f', sliding and index - 1 or index))
     call('ZREMRANGEBYSCORE', key, '(' .. string.format('%.0f', index), '+inf')
     for value, when in pairs(state.seen) do
       if when == 1 then call('ZADD', key, index, value) end
     end
-    local lasting = state.left + (meter[1] == DISTINCT_SLIDING and meter[3] or 0)
+    local lasting = state.left + (sliding and meter[3] or 0)
     call('PEXPIRE', key, ceil(lasting / 1000) + GRACE)
   end
 
-  return {open = open_values, take = take_values, write = write_values}
+  return {open = open_values, take = take_values, add = add_value, write = write_values}
 end
 
 -- leases: a sorted set of holders, each with the time at which its lease expires --------------------------------------
@@ -370,11 +381,14 @@ local function post(key, meter, value)
   local number = meter[1]
   if number == RELEASE then
     call('ZREM', key, value)
+  elseif number == RENEW then
+    call('ZADD', key, now + meter[3], value)
+    call('PEXPIRE', key, ceil(meter[3] / 1000) + GRACE)
   elseif number == FORGET then
     call('DEL', key)
   else
     local at = meter[6]
-    kind_of(meter).add(opened[key] or open(key, meter), meter, meter[5], at > 0 and at or now + at)
+    kind_of(meter).add(opened[key] or open(key, meter), meter, meter[5], at > 0 and at or now + at, value)
   end
 end
 
@@ -432,7 +446,7 @@ for number_of_group = 1, #spec do
     key_place = key_place + 1
     local meter = group[place]
     local key, number, value = KEYS[key_place], meter[1], nil
-    if number > GCRA and ((number >= DISTINCT_FIXED and number <= LEASE) or number == RELEASE) then
+    if number > GCRA and number % ADD ~= ONCE and (number <= LEASE or number > ADD + GCRA) then
       value_place = value_place + 1
       value = ARGV[value_place]
       values[place] = value

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aupgate.meters import Meter, MeterKind, Plan, Planned, Post, PostKind, Quota, Reading, Window
+from aupgate.meters import NO_VALUE, Meter, MeterKind, Plan, Planned, Post, PostKind, Quota, Reading, Window
 from aupgate.store import Store
 
 NOON = 1_700_000_000.0 - 1_700_000_000.0 % 3600
@@ -131,13 +131,14 @@ class StoreContract:
     async def test_a_planned_group_is_taken_as_its_meters_are(
         self, quotas: list[Quota], steps: list[tuple[float, str, str]]
     ) -> None:
-        plan = Plan(
-            tuple(quotas), tuple(n % 2 for n in range(len(quotas))), tuple(1 + n % 2 for n in range(len(quotas)))
-        )
+        many = range(len(quotas))
+        # Of three words two are keys and one is the value.
+        values = tuple(NO_VALUE if each.kind is MeterKind.RATE else 2 for each in quotas)
+        plan = Plan(tuple(quotas), tuple(n % 2 for n in many), tuple(1 + n % 2 for n in many), values)
         planned, one_by_one, now = self.open(), self.open(), NOON
         for pause, key, value in steps:
             now += pause
-            meters = Planned(plan, [key, "k"], value)
+            meters = Planned(plan, [key, "k", value])
             expected = (await one_by_one.take([list(meters)], now))[0]
             assert list((await planned.take([meters], now))[0]) == expected
 
@@ -388,7 +389,7 @@ class StoreContract:
 
     async def test_a_change_that_a_kind_of_meter_cannot_have_is_an_error(self) -> None:
         store = self.open()
-        with pytest.raises(ValueError, match="only rates can"):
+        with pytest.raises(ValueError, match="only rates and values can"):
             await store.post([Post(Meter(quota(kind=MeterKind.ONCE), "k"), PostKind.ADD, 1)], NOON)
         with pytest.raises(ValueError, match="only leases can"):
             await store.post([Post(Meter(quota(), "k"), PostKind.RELEASE)], NOON)
@@ -432,6 +433,25 @@ class StoreContract:
                 now += refused.retry_after
                 assert (await one(store, Meter(pages, "k", 1, value), now)).admitted
 
+    @pytest.mark.parametrize("algorithm", [Window.FIXED, Window.SLIDING], ids=str)
+    async def test_a_value_that_is_posted_counts_once_and_is_refused_nothing(self, algorithm: Window) -> None:
+        store = self.open()
+        missing = quota(2, kind=MeterKind.DISTINCT, algorithm=algorithm)
+        for value in "aab":
+            assert (await one(store, Meter(missing, "k", 0), NOON)).admitted
+            await store.post([Post(Meter(missing, "k", 1, value), amount=1)], NOON)
+        assert not (await one(store, Meter(missing, "k", 0), NOON)).admitted
+        await store.post([Post(Meter(missing, "k", 1, "c"), amount=1)], NOON)
+        assert not (await one(store, Meter(missing, "k", 0), NOON)).admitted
+
+    async def test_a_value_that_is_posted_again_in_the_next_window_is_one_value(self) -> None:
+        store = self.open()
+        missing = quota(4, kind=MeterKind.DISTINCT)
+        for value in "abcd":
+            await store.post([Post(Meter(missing, "k", 1, value), amount=1)], NOON)
+        await store.post([Post(Meter(missing, "k", 1, "a"), amount=1)], NOON + 60)
+        assert (await one(store, Meter(missing, "k", 0), NOON + 90)).remaining == 2  # a, and half of b, c and d
+
     # -- leases --------------------------------------------------------------------------------------------------------
 
     async def test_as_many_hold_a_lease_as_the_limit_says(self) -> None:
@@ -452,11 +472,11 @@ class StoreContract:
 
     async def test_the_leases_of_a_plan_end_together_and_its_rates_stay_charged(self) -> None:
         store = self.open()
-        plan = Plan((quota(1, kind=MeterKind.LEASE), quota(3, name="rate")), (0, 1), (1, 1))
-        taken = Planned(plan, ["k", "r"], "a")
+        plan = Plan((quota(1, kind=MeterKind.LEASE), quota(3, name="rate")), (0, 1), (1, 1), (2, NO_VALUE))
+        taken = Planned(plan, ["k", "r", "a"])
         await store.take([taken], NOON)
         await store.post([taken], NOON)
-        again = (await store.take([Planned(plan, ["k", "r"], "b")], NOON))[0]
+        again = (await store.take([Planned(plan, ["k", "r", "b"])], NOON))[0]
         assert [reading.admitted for reading in again] == [True, True]
         assert again[1].remaining == 1
 
@@ -476,6 +496,27 @@ class StoreContract:
             assert (await one(store, Meter(places, "k", 1, "a"), NOON + at)).admitted
         assert not (await one(store, Meter(places, "k", 1, "b"), NOON + 190)).admitted
         assert (await one(store, Meter(places, "k", 1, "b"), NOON + 211)).admitted
+
+    async def test_a_renewed_lease_lasts_for_another_window(self) -> None:
+        store = self.open()
+        places = quota(1, kind=MeterKind.LEASE)
+        held = Meter(places, "k", 1, "a")
+        await one(store, held, NOON)
+        for at in (50, 100):
+            await store.post([Post(held, PostKind.RENEW)], NOON + at)
+        assert not (await one(store, Meter(places, "k", 1, "b"), NOON + 155)).admitted
+        await store.post([Post(held, PostKind.RELEASE)], NOON + 155)
+        assert (await one(store, Meter(places, "k", 1, "b"), NOON + 155)).admitted
+
+    async def test_a_lease_that_expired_and_is_renewed_counts_whether_there_is_room_or_not(self) -> None:
+        store = self.open()
+        places = quota(1, kind=MeterKind.LEASE)
+        first, second = Meter(places, "k", 1, "a"), Meter(places, "k", 1, "b")
+        for held, at in ((first, 0), (second, 61)):
+            assert (await one(store, held, NOON + at)).admitted
+        await store.post([Post(first, PostKind.RENEW)], NOON + 62)
+        await store.post([Post(second, PostKind.RELEASE)], NOON + 63)
+        assert not (await one(store, Meter(places, "k", 1, "c"), NOON + 64)).admitted
 
     async def test_releasing_what_nobody_holds_changes_nothing(self) -> None:
         store = self.open()

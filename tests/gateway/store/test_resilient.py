@@ -92,7 +92,7 @@ async def test_what_was_counted_here_is_settled_here() -> None:
 async def test_what_was_counted_there_is_settled_there_even_while_it_is_away() -> None:
     remote: Any = Remote()
     store = ResilientStore(remote, MemoryStore())
-    planned = Planned(Plan((quota(1, kind=MeterKind.LEASE),), (0,), (1,)), ["k"], "first")
+    planned = Planned(Plan((quota(1, kind=MeterKind.LEASE),), (0,), (1,), (1,)), ["k", "first"])
     await store.take([planned], NOON)
     remote.away = True
     store.post([planned], NOON)

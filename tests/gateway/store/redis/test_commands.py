@@ -8,7 +8,7 @@ from aupgate.meters import Admitted, Meter, Plan, Planned, Quota
 from aupgate.store.redis.commands import SHA, Commands, numbers, readings
 
 QUOTA = Quota("tests.commands", "q", 5, 60.0)
-PLANNED = Planned(Plan((QUOTA, QUOTA), (0, 1), (1, 2)), ["a", "b"], "v")
+PLANNED = Planned(Plan((QUOTA, QUOTA), (0, 1), (1, 2)), ["a", "b"])
 
 
 def words(command: bytes) -> list[bytes]:

@@ -32,7 +32,7 @@ class Apart:
     async def post(self, posts: Sequence[Post | Planned], now: float) -> None:
         self.store.post(
             [
-                Planned(post.plan, [self.space + key for key in post.keys], post.value)
+                self._planned(post)
                 if isinstance(post, Planned)
                 else Post(self._meter(post.meter), post.kind, post.amount)
                 for post in posts
@@ -43,8 +43,12 @@ class Apart:
 
     def _within(self, group: Sequence[Meter]) -> Sequence[Meter]:
         if isinstance(group, Planned):
-            return Planned(group.plan, [self.space + key for key in group.keys], group.value)
+            return self._planned(group)
         return [self._meter(meter) for meter in group]
+
+    def _planned(self, planned: Planned) -> Planned:
+        words = [self.space + word if n in planned.plan.keys else word for n, word in enumerate(planned.words)]
+        return Planned(planned.plan, words)
 
     def _meter(self, meter: Meter) -> Meter:
         return Meter(meter.quota, self.space + meter.key, meter.cost, meter.value)
